@@ -1,0 +1,67 @@
+package config
+
+import (
+	"time"
+)
+
+// Config is everything an operator set, validated. It is a value: a reload
+// makes a new one.
+type Config struct {
+	// Upstreams are sorted by Name.
+	Upstreams []Upstream
+	// DefaultRegistry is the Path of the upstream that answers names which
+	// name none.
+	DefaultRegistry string
+
+	StoreDir    string
+	RunDir      string
+	ListenAddr  string
+	MetricsAddr string
+	AccessLog   string
+	LogLevel    string
+	// LogFormat is console or json.
+	LogFormat string
+
+	Auth ClientAuth
+	// TLS is nil when CERTSDIR holds no pair.
+	TLS *KeyPair
+
+	Proxy   Proxy
+	Offline bool
+	Cleaner Cleaner
+
+	// Drain is how long requests in flight may take after SIGTERM.
+	Drain time.Duration
+
+	// Watch are the files a reload depends on, those that don't exist yet
+	// included.
+	Watch []string
+	// Notices are worth telling the operator once: variables accepted but
+	// ignored, plain HTTP, anonymous defaults.
+	Notices []string
+}
+
+// Worker returns what the worker of one upstream is told.
+func (c *Config) Worker(u Upstream) Worker {
+	return Worker{Upstream: u, StoreDir: c.StoreDir, Proxy: c.Proxy, Offline: c.Offline, LogLevel: c.LogLevel}
+}
+
+// Router returns what the router is told.
+func (c *Config) Router() Router {
+	r := Router{
+		StoreDir: c.StoreDir, AccessLog: c.AccessLog, LogLevel: c.LogLevel,
+		DefaultRoute: c.DefaultRegistry, Auth: c.Auth, TLS: c.TLS,
+	}
+	for _, u := range c.Upstreams {
+		r.Routes = append(r.Routes, Route{
+			Path: u.Path, Name: u.Name, Aliases: u.Aliases, Library: u.Library(),
+			Socket: c.Socket("worker-" + u.Path),
+		})
+	}
+	return r
+}
+
+// Logger returns what the logger is told.
+func (c *Config) Logger() Logger {
+	return Logger{StoreDir: c.StoreDir, AccessLog: c.AccessLog, LogLevel: c.LogLevel}
+}

@@ -1,0 +1,143 @@
+package config
+
+import (
+	"math"
+	"time"
+)
+
+// Always is a maximum age that is never reached.
+const Always = time.Duration(math.MaxInt64)
+
+// DockerHub is the host name under which Docker Hub is configured and cached;
+// its API is served by another host, registry-1.docker.io.
+const DockerHub = "docker.io"
+
+// Upstream is one registry that the cache pulls from, with the credentials
+// for it and no other.
+type Upstream struct {
+	// Name is the registry's host, or host:port, as clients know it.
+	Name string
+	// Path is the first part of the repository names on the wire and on disk:
+	// Name, with the colon of a port replaced by an underscore.
+	Path string
+	// URL is the base address of its API, without /v2/.
+	URL     string
+	Aliases []string
+	// Credentials are ordered longest Scope first; empty means anonymous.
+	Credentials []Credential
+	// CA holds PEM certificates trusted besides the system's.
+	CA                 []byte
+	InsecureSkipVerify bool
+	// TokenRealms are further hosts that may receive the credentials when a
+	// Bearer challenge names them as its realm.
+	TokenRealms []string
+	// Repositories are the patterns (path.Match, or a trailing /* for any
+	// depth) that may be pulled; empty allows all.
+	Repositories []string
+	TagMaxAge    time.Duration
+	// StaleIfError is how old a known tag may be when the upstream fails
+	// (RFC 5861 section 4), or Always.
+	StaleIfError time.Duration
+	// MaxSize is a quota in bytes; 0 is none.
+	MaxSize int64
+}
+
+// Library says whether repository names of one part gain "library/".
+func (u *Upstream) Library() bool { return u.Name == DockerHub }
+
+// Credential is what one key of the pull secret holds.
+type Credential struct {
+	// Scope is the repository prefix the credential is for ("org" or
+	// "org/repo"); empty is the whole registry.
+	Scope         string
+	Username      string
+	Password      Secret
+	IdentityToken Secret
+}
+
+// Proxy is how upstreams are reached, in the meaning of
+// golang.org/x/net/http/httpproxy. The URLs may hold a password.
+type Proxy struct {
+	HTTP    Secret
+	HTTPS   Secret
+	NoProxy string
+}
+
+// Worker is all that the worker process of one upstream is told.
+type Worker struct {
+	Upstream Upstream
+	StoreDir string
+	Proxy    Proxy
+	Offline  bool
+	LogLevel string
+}
+
+// Router is all that the router process is told. It has no credentials of
+// any upstream.
+type Router struct {
+	StoreDir  string
+	AccessLog string
+	LogLevel  string
+	// Routes are the upstreams that can be addressed.
+	Routes []Route
+	// DefaultRoute is the Path of the upstream that answers names without one.
+	// It may name an upstream that is not configured.
+	DefaultRoute string
+	Auth         ClientAuth
+	// TLS is nil for plain HTTP.
+	TLS *KeyPair
+}
+
+// Route tells the router how one upstream is addressed and reached.
+type Route struct {
+	Path    string
+	Name    string
+	Aliases []string
+	// Library says that names of one part gain "library/".
+	Library bool
+	// Socket is the path of the worker's unix socket.
+	Socket string
+}
+
+// KeyPair is a TLS certificate chain and its key, PEM.
+type KeyPair struct {
+	Cert []byte
+	Key  Secret
+}
+
+// ClientAuth is how clients of the cache are authenticated, in the terms of
+// distribution's auth section. Type is "", "htpasswd" or "token".
+type ClientAuth struct {
+	Type string
+	// Realm is the htpasswd realm shown in the Basic challenge.
+	Realm string
+	// Htpasswd is the content of the htpasswd file, already validated.
+	Htpasswd Secret
+	// Token holds the parameters of distribution's token controller.
+	Token map[string]string
+}
+
+// Logger is all that the logger process is told.
+type Logger struct {
+	StoreDir  string
+	AccessLog string
+	LogLevel  string
+}
+
+// Cleaner is all that the cleaner process is told.
+type Cleaner struct {
+	StoreDir string
+	// MaxSize is the size in bytes a clean ends at or below.
+	MaxSize int64
+	// ThresholdPercent is how far over MaxSize the store may grow before a
+	// clean starts.
+	ThresholdPercent int
+	RunEvery         time.Duration
+	// MinFreeBytes and MinFreePercent are the free disk space below which a
+	// clean starts; at most one of them is not 0.
+	MinFreeBytes   int64
+	MinFreePercent float64
+	// MaxAge evicts what nobody used for so long; 0 is never.
+	MaxAge   time.Duration
+	LogLevel string
+}

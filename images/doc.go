@@ -1,0 +1,22 @@
+// Package images is the model of what the cache holds and where it lies on
+// disk. It is the only package that knows the paths of the store, which has
+// the layout of distribution's filesystem driver, so that the directory of an
+// existing registry can be used as it is:
+//
+//	docker/registry/v2/blobs/sha256/<hh>/<hex>/data
+//	docker/registry/v2/repositories/<name>/_layers/sha256/<hex>/link
+//	docker/registry/v2/repositories/<name>/_manifests/revisions/sha256/<hex>/link
+//	docker/registry/v2/repositories/<name>/_manifests/tags/<tag>/current/link
+//	docker/registry/v2/repositories/<name>/_manifests/tags/<tag>/index/sha256/<hex>/link
+//
+// and besides it, ignored by distribution:
+//
+//	docker/registry/v2/fills/<alg>/<hex>/   blobs on their way in
+//	.../_manifests/revisions/sha256/<hex>/mediatype
+//	.../_referrers/sha256/<hex>/index.json
+//
+// Repository names start with the upstream's path. Nothing here trusts a link
+// or a directory entry: a damaged one reads as absent, and the next pull heals
+// it. What is specific to a local disk (rename, open files, atime) stays
+// behind Store.
+package images
