@@ -1,0 +1,108 @@
+package registrycache_test
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// roles are the packages that each become a process; shared is all that they
+// may know of the rest of the project.
+var (
+	roles  = []string{"supervisor", "router", "registryworker", "logger", "cleaner"}
+	shared = []string{"config", "images", "logger/accesslog"}
+)
+
+// TestImportDirection holds the rule that processes meet through sockets,
+// files and settings, never through each other's code.
+func TestImportDirection(t *testing.T) {
+	for pkg, imports := range packages(t) {
+		for _, imp := range imports {
+			require.True(t, allowed(pkg, imp), "%s must not import %s", pkg, imp)
+		}
+	}
+}
+
+func TestImportDirectionIsChecked(t *testing.T) {
+	for _, bad := range [][2]string{
+		{"router", "registryworker/upstream"},
+		{"config", "images"},
+		{"images", "config"},
+		{"logger", "cleaner"},
+		{"supervisor", "cmd/registry-cache"},
+	} {
+		require.False(t, allowed(bad[0], bad[1]), "%s -> %s", bad[0], bad[1])
+	}
+}
+
+func allowed(pkg, imp string) bool {
+	top, impTop := first(pkg), first(imp)
+	switch {
+	case top == "cmd", top == "e2e", top == "bench", pkg == ".":
+		return impTop != "cmd"
+	case slices.Contains(shared, pkg):
+		return pkg == imp || strings.HasPrefix(imp, pkg+"/")
+	case slices.Contains(roles, top):
+		return impTop == top || slices.Contains(shared, imp)
+	}
+	return top == impTop
+}
+
+func first(pkg string) string {
+	top, _, _ := strings.Cut(pkg, "/")
+	return top
+}
+
+// packages maps each package of this module to those of this module that it
+// imports, tests included, without the module's name.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	const module = "registrycache"
+	out, err := exec.Command("go", "list", "-f",
+		`{{.ImportPath}} {{join .Imports " "}} {{join .TestImports " "}} {{join .XTestImports " "}}`, "./...").Output()
+	require.NoError(t, err)
+	found := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg := path.Clean(strings.TrimPrefix(strings.TrimPrefix(fields[0], module), "/"))
+		found[pkg] = nil
+		for _, imp := range fields[1:] {
+			if rest, ok := strings.CutPrefix(imp, module+"/"); ok {
+				found[pkg] = append(found[pkg], rest)
+			}
+		}
+	}
+	require.Contains(t, found, "router")
+	return found
+}
+
+// TestOnlyConfigReadsTheEnvironment holds the rule that a setting has one door.
+// The command passes os.Environ to it; children inherit next to nothing.
+func TestOnlyConfigReadsTheEnvironment(t *testing.T) {
+	reads := regexp.MustCompile(`os\.(Getenv|LookupEnv|ExpandEnv)\(`)
+	files := 0
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		if slices.Contains([]string{"config", "e2e", "bench"}, first(filepath.ToSlash(name))) {
+			return nil
+		}
+		files++
+		source, err := os.ReadFile(name)
+		if found := reads.Find(source); found != nil {
+			t.Errorf("%s calls %s…): settings are read by the config package alone", name, found)
+		}
+		return err
+	})
+	require.NoError(t, err)
+	require.NotZero(t, files)
+}
