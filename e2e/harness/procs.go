@@ -1,0 +1,77 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Proc is a process as /proc shows it.
+type Proc struct {
+	Pid, Parent int
+	// Cmdline is what ps prints: the arguments with blanks between them.
+	Cmdline string
+}
+
+// Procs lists every process of the machine.
+func Procs() []Proc {
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	var found []Proc
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		// pid (comm) state ppid ...; comm may hold anything, ")" included.
+		after := string(stat[strings.LastIndexByte(string(stat), ')')+1:])
+		var state string
+		var parent int
+		if _, err := fmt.Sscan(after, &state, &parent); err != nil || state == "Z" {
+			continue
+		}
+		args, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		found = append(found, Proc{
+			Pid: pid, Parent: parent,
+			Cmdline: strings.TrimSuffix(strings.ReplaceAll(string(args), "\x00", " "), " "),
+		})
+	}
+	return found
+}
+
+// Children are the running processes that the appliance's supervisor started,
+// by what ps prints of them.
+func (a *Appliance) Children() map[string]int {
+	found := map[string]int{}
+	for _, p := range Procs() {
+		if p.Parent == a.Pid() {
+			found[p.Cmdline] = p.Pid
+		}
+	}
+	return found
+}
+
+// Child waits for the child that ps shows with this command line and returns
+// its process id.
+func (a *Appliance) Child(t testing.TB, cmdline string) int {
+	t.Helper()
+	pid := 0
+	Eventually(t, func() bool {
+		pid = a.Children()[cmdline]
+		return pid != 0
+	}, "a process %q", cmdline)
+	return pid
+}
+
+// Alive says whether a process runs.
+func Alive(pid int) bool {
+	for _, p := range Procs() {
+		if p.Pid == pid {
+			return true
+		}
+	}
+	return false
+}
