@@ -1,0 +1,55 @@
+package address
+
+import (
+	"github.com/opencontainers/go-digest"
+
+	"registrycache/config"
+)
+
+// Kind is what a request is about.
+type Kind string
+
+const (
+	// Ping is /v2/, by which clients look for a registry and its challenge.
+	Ping Kind = ""
+	// Catalog is /v2/_catalog.
+	Catalog Kind = "catalog"
+	// Manifests is a manifest or an index, by tag or digest.
+	Manifests Kind = "manifests"
+	// Blobs is a layer or config.
+	Blobs Kind = "blobs"
+	// Tags is the list of a repository's tags.
+	Tags Kind = "tags"
+	// Referrers is the list of manifests whose subject is a digest.
+	Referrers Kind = "referrers"
+)
+
+// Target is one parsed request. Repository and all after it are set only for
+// kinds that concern a repository.
+type Target struct {
+	Kind Kind
+	// Query is the query as the worker gets it: without ns, in canonical order.
+	Query string
+	// Route is the upstream asked.
+	Route config.Route
+	// Repository is the canonical name; its first part is Route.Path.
+	Repository string
+	// Reference is the tag or digest, empty for Tags.
+	Reference string
+	// Digest is Reference if that is a digest.
+	Digest digest.Digest
+}
+
+// Path is the canonical path, which needs no escaping: it holds only
+// characters that stand for themselves.
+func (t Target) Path() string {
+	switch t.Kind {
+	case Ping:
+		return "/v2/"
+	case Catalog:
+		return "/v2/_catalog"
+	case Tags:
+		return "/v2/" + t.Repository + "/tags/list"
+	}
+	return "/v2/" + t.Repository + "/" + string(t.Kind) + "/" + t.Reference
+}
