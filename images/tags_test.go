@@ -50,12 +50,13 @@ func TestConfirmTagMovesTheTimeOnly(t *testing.T) {
 func TestReferrersAreKeptPerRepository(t *testing.T) {
 	s, _ := open(t)
 	d := digest.FromString("subject")
-	_, err := s.Referrers(repo, d)
+	_, _, err := s.Referrers(repo, d)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.NoError(t, s.PutReferrers(repo, d, []byte(`{"manifests":[]}`)))
-	got, err := s.Referrers(repo, d)
+	got, at, err := s.Referrers(repo, d)
 	require.NoError(t, err)
 	require.Equal(t, `{"manifests":[]}`, string(got))
-	_, err = s.Referrers(repo+"2", d)
+	require.WithinDuration(t, time.Now(), at, time.Minute)
+	_, _, err = s.Referrers(repo+"2", d)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
