@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -165,7 +164,7 @@ func TestAFullDiskLosesCountsAndReportsOnceAndRecovers(t *testing.T) {
 	require.NoError(t, os.Symlink("/dev/full", path))
 	var report bytes.Buffer
 	reg := prometheus.NewPedanticRegistry()
-	w := newWriter(t, path, WriterOptions{FlushEvery: time.Millisecond, Log: zerolog.New(&report), Metrics: reg})
+	w := newWriter(t, path, WriterOptions{FlushEvery: time.Millisecond, Log: testLog(&report), Metrics: reg})
 	for n := range uint64(3) {
 		w.Log(record("lost"))
 		require.Eventually(t, func() bool { return w.Dropped() == n+1 }, 10*time.Second, time.Millisecond)

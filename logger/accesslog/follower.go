@@ -1,0 +1,272 @@
+package accesslog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sys/unix"
+)
+
+// FollowerOptions may be left empty.
+type FollowerOptions struct {
+	// Position is the file that keeps the place over a restart; empty is
+	// the log's name with .position.
+	Position string
+	// Log takes reports of a log that can't be read or watched.
+	Log zerolog.Logger
+}
+
+// Follower reads an access log line by line while it grows. It follows the
+// file itself through rotation and goes on with the next when that one is read
+// to its end; it notices a log that was truncated, removed, or moved away
+// by others, and takes up after a restart where it was.
+//
+// Lines come at least once: after a kill, those of the last second come again.
+// A stretch that can't be found any more is passed over and counted. Use
+// NewFollower.
+type Follower struct {
+	path string
+	opt  FollowerOptions
+	gaps atomic.Uint64
+
+	file   *os.File
+	inode  uint64
+	offset int64
+	// midline says that offset is inside a line too long to be one.
+	midline bool
+	buf     []byte
+
+	saved      position
+	savedAt    time.Time
+	reportedAt time.Time
+}
+
+// NewFollower makes a Follower of the log at path, which need not exist yet.
+func NewFollower(path string, opt FollowerOptions) *Follower {
+	if opt.Position == "" {
+		opt.Position = path + ".position"
+	}
+	return &Follower{path: path, opt: opt, buf: make([]byte, maxLine)}
+}
+
+// Gaps returns how often the place in the log was lost, so that lines may
+// have been missed.
+func (f *Follower) Gaps() uint64 { return f.gaps.Load() }
+
+// Run gives each line, without its newline, to handle, until the context
+// ends, and returns nil then. The line is valid during the call only. It
+// starts with the oldest line that is here and was not read before.
+func (f *Follower) Run(ctx context.Context, handle func(line []byte)) error {
+	if err := os.MkdirAll(filepath.Dir(f.path), 0o770); err != nil {
+		return fmt.Errorf("follow the access log: %w", err)
+	}
+	w := watch(f.path, f.opt.Log)
+	defer w.close()
+	defer f.leave()
+	f.saved = loadPosition(f.opt.Position)
+	for {
+		if err := f.drain(ctx, handle); err != nil {
+			f.report(err)
+		}
+		f.save(saveEvery)
+		if !w.wait(ctx) {
+			f.save(0)
+			return nil
+		}
+	}
+}
+
+// drain reads all lines that are there, through any number of rotated files.
+func (f *Follower) drain(ctx context.Context, handle func(line []byte)) error {
+	for ctx.Err() == nil {
+		if f.file == nil {
+			if found, err := f.enter(); err != nil || !found {
+				return err
+			}
+		}
+		if err := f.read(ctx, handle); err != nil {
+			return err
+		}
+		info, err := os.Stat(f.path)
+		if err == nil && inode(info) == f.inode {
+			return nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		// The file was rotated or moved. Its last lines may still be on the
+		// way: a writer holds the lock from looking whether the file is
+		// the right one until it has written. Once the lock could be had, none
+		// finds it right any more.
+		fd := int(f.file.Fd())
+		if err := unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+			return nil
+		}
+		_ = unix.Flock(fd, unix.LOCK_UN)
+		if err := f.read(ctx, handle); err != nil {
+			return err
+		}
+		if found, err := f.next(); err != nil || !found {
+			return err
+		}
+	}
+	return nil
+}
+
+// enter opens the file of the saved position, or else the oldest.
+func (f *Follower) enter() (found bool, err error) {
+	infos, names, err := logFiles(f.path)
+	if err != nil || len(names) == 0 {
+		return false, ignoreNotExist(err)
+	}
+	for i, info := range infos {
+		if inode(info) == f.saved.Inode {
+			return true, f.open(names[i], f.saved.Offset)
+		}
+	}
+	if f.saved != (position{}) {
+		f.gaps.Add(1)
+	}
+	return true, f.open(names[0], 0)
+}
+
+// next goes on with the file that was begun after this one. There may be none
+// yet, and then the file that was left stays open.
+func (f *Follower) next() (found bool, err error) {
+	infos, names, err := logFiles(f.path)
+	if err != nil || len(names) == 0 {
+		return false, ignoreNotExist(err)
+	}
+	for i, info := range infos {
+		if inode(info) == f.inode {
+			if i+1 == len(names) {
+				return false, nil // renamed, and its successor is not here yet
+			}
+			return true, f.open(names[i+1], 0)
+		}
+	}
+	// This one was moved elsewhere or removed: what was written after it is
+	// what was not read.
+	left, err := f.file.Stat()
+	if err != nil {
+		return false, err
+	}
+	for i, info := range infos {
+		if i+1 == len(names) || info.ModTime().After(left.ModTime()) {
+			return true, f.open(names[i], 0)
+		}
+	}
+	return false, nil
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func (f *Follower) open(name string, offset int64) error {
+	file, err := os.Open(name)
+	if err != nil {
+		return ignoreNotExist(err) // rotated meanwhile: the next look finds it
+	}
+	info, err := file.Stat()
+	if err != nil {
+		_ = file.Close()
+		return err
+	}
+	f.leave()
+	f.file, f.inode, f.offset = file, inode(info), offset
+	return nil
+}
+
+func (f *Follower) leave() {
+	if f.file != nil {
+		_ = f.file.Close()
+	}
+	f.file, f.midline = nil, false
+}
+
+// read handles all whole lines up to the end of the file.
+func (f *Follower) read(ctx context.Context, handle func(line []byte)) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		n, err := f.file.ReadAt(f.buf, f.offset)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		chunk := f.buf[:n]
+		end := bytes.LastIndexByte(chunk, '\n')
+		if end < 0 {
+			if n < len(f.buf) {
+				return nil // nothing, or a line whose end is not written yet
+			}
+			f.gaps.Add(1)
+			f.offset += int64(n)
+			f.midline = true
+			continue
+		}
+		for line := range bytes.Lines(chunk[:end+1]) {
+			handle(line[:len(line)-1])
+		}
+		f.offset += int64(end) + 1
+		f.midline = false
+	}
+	return nil
+}
+
+// check notices a file that was truncated, also one that has grown past the
+// place again, and starts it over.
+func (f *Follower) check() error {
+	if f.offset == 0 || f.midline {
+		return nil
+	}
+	var before [1]byte
+	n, err := f.file.ReadAt(before[:], f.offset-1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if n == 0 || before[0] != '\n' {
+		f.gaps.Add(1)
+		f.offset = 0
+	}
+	return nil
+}
+
+// saveEvery is how often the place is kept while lines come.
+const saveEvery = time.Second
+
+// save keeps the place if it changed and was not kept for so long.
+func (f *Follower) save(after time.Duration) {
+	p := position{Inode: f.inode, Offset: f.offset}
+	if f.file == nil || f.midline || p == f.saved || time.Since(f.savedAt) < after {
+		return
+	}
+	f.savedAt = time.Now()
+	if err := p.save(f.opt.Position); err != nil {
+		f.report(err)
+		return
+	}
+	f.saved = p
+}
+
+func (f *Follower) report(err error) {
+	if time.Since(f.reportedAt) < reportEvery {
+		return
+	}
+	f.reportedAt = time.Now()
+	f.opt.Log.Error().Err(err).Str("file", f.path).
+		Msg("the access log can't be followed as it should be; it is tried again")
+}
