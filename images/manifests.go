@@ -1,6 +1,7 @@
 package images
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -84,13 +85,14 @@ func (s *Store) Manifest(repo string, d digest.Digest) (payload []byte, mediaTyp
 }
 
 // PutManifest stores a manifest and links it to the repository. The caller has
-// verified the digest. The media type gets a file of its own only where the
+// verified the digest. A blob that is there with other bytes, spoilt by the
+// disk, is replaced. The media type gets a file of its own only where the
 // content does not show it.
 func (s *Store) PutManifest(repo string, d digest.Digest, mediaType string, payload []byte) error {
 	if len(payload) > MaxManifestSize {
 		return ErrManifestTooLarge
 	}
-	if _, err := s.StatBlob(d); err != nil {
+	if there, err := os.ReadFile(s.BlobPath(d)); err != nil || !bytes.Equal(there, payload) {
 		if err := s.putBlob(d, payload); err != nil {
 			return err
 		}
