@@ -24,14 +24,14 @@ func (s *Store) Commit(f *os.File, d digest.Digest) error {
 	}
 	dir := s.blobDir(d)
 	for try := 0; ; try++ {
-		if err := os.MkdirAll(dir, 0o775); err != nil {
-			return fmt.Errorf("commit %s: %w", d, err)
+		err := os.MkdirAll(dir, 0o775)
+		if err == nil {
+			err = os.Rename(f.Name(), filepath.Join(dir, "data"))
 		}
-		err := os.Rename(f.Name(), filepath.Join(dir, "data"))
 		if err == nil {
 			break
 		}
-		// The cleaner may have removed the empty directory in between.
+		// The cleaner may have removed an empty directory in between.
 		if !errors.Is(err, os.ErrNotExist) || try == 3 {
 			return fmt.Errorf("commit %s: %w", d, err)
 		}

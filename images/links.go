@@ -107,14 +107,17 @@ func writeFile(path string, content []byte) error {
 	return err
 }
 
+// tempPrefix starts the names of files on their way to another name.
+const tempPrefix = ".tmp-"
+
 // createTemp makes the directory when it is missing. The cleaner may remove an
 // empty directory between the two steps, hence more than one try.
 func createTemp(dir string) (f *os.File, err error) {
 	for range 3 {
-		if err = os.MkdirAll(dir, 0o775); err != nil {
-			return nil, err
+		if err = os.MkdirAll(dir, 0o775); err == nil {
+			f, err = os.CreateTemp(dir, tempPrefix)
 		}
-		if f, err = os.CreateTemp(dir, ".tmp-"); err == nil || !os.IsNotExist(err) {
+		if err == nil || !os.IsNotExist(err) {
 			return f, err
 		}
 	}

@@ -1,0 +1,273 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
+)
+
+// uploadAge is how long a push may rest before it counts as abandoned, and how
+// long referrers are kept of what is not here.
+const uploadAge = 24 * time.Hour
+
+// Swept counts what a Sweep removed.
+type Swept struct {
+	// Links lead to blobs that are gone, tags and referrers included.
+	Links int
+	// Uploads are pushes nobody finished.
+	Uploads int
+	// Dirs were empty.
+	Dirs int
+	// Files are temporary ones that a killed process left.
+	Files int
+}
+
+// Sweep removes what evictions and killed processes leave behind: links to
+// blobs that are gone, pushes nobody went on with for a day, temporary files,
+// empty directories. What changed after before is left alone, and so is what
+// it does not know. It may run beside pulls and be killed at any moment.
+func (s *Store) Sweep(ctx context.Context, before time.Time) (Swept, error) {
+	w := sweeper{ctx: ctx, store: s, before: before}
+	names, err := subdirs(s.repoDir(""))
+	for _, name := range names {
+		if err == nil {
+			_, err = w.repository(s.repoDir(name))
+		}
+	}
+	if err == nil {
+		err = w.blobs()
+	}
+	return w.swept, err
+}
+
+type sweeper struct {
+	ctx    context.Context
+	store  *Store
+	before time.Time
+	swept  Swept
+}
+
+// A visit deals with one directory and says whether it is gone now.
+type visit func(path string) (gone bool, err error)
+
+// each visits the directories in path, which is removed if it then is empty.
+// Temporary files in it go, other files stay.
+func (w *sweeper) each(path string, pick func(name string) visit) (gone bool, err error) {
+	left, removed := 0, false
+	err = eachName(w.ctx, path, func(name string) error {
+		child := filepath.Join(path, name)
+		gone := false
+		var err error
+		if strings.HasPrefix(name, tempPrefix) {
+			gone, err = w.temporary(child)
+		} else if visit := pick(name); visit != nil {
+			gone, err = visit(child)
+		}
+		if gone {
+			removed = true
+		} else {
+			left++
+		}
+		if errors.Is(err, unix.ENOTDIR) {
+			return nil // a file where a directory should be: not ours to judge
+		}
+		return err
+	})
+	if err != nil || left > 0 {
+		return false, err
+	}
+	return w.empty(path, removed), nil
+}
+
+// clear removes a directory whose files were dropped, unless somebody has come
+// to use it.
+func (w *sweeper) clear(path string) (gone bool, err error) {
+	if gone, err = w.each(path, only(nil)); gone || err != nil {
+		return gone, err
+	}
+	return w.empty(path, true), nil
+}
+
+func all(v visit) func(string) visit { return func(string) visit { return v } }
+
+func only(names map[string]visit) func(string) visit {
+	return func(name string) visit { return names[name] }
+}
+
+// empty removes a directory that has nothing in it. One found so may be about
+// to be used, unless it is old; one that was just emptied may go, as whoever
+// uses it makes it again.
+func (w *sweeper) empty(path string, emptied bool) bool {
+	if !emptied && !w.old(path, w.before) {
+		return false
+	}
+	if os.Remove(path) != nil {
+		return false
+	}
+	w.swept.Dirs++
+	return true
+}
+
+func (w *sweeper) old(path string, before time.Time) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.ModTime().Before(before)
+}
+
+func (w *sweeper) temporary(path string) (bool, error) {
+	if !w.old(path, w.before) {
+		return false, nil
+	}
+	err := os.Remove(path)
+	if err == nil {
+		w.swept.Files++
+	}
+	return err == nil, ignoreNotExist(err)
+}
+
+// repository sweeps a repository, and those below it.
+func (w *sweeper) repository(path string) (bool, error) {
+	return w.each(path, func(name string) visit {
+		switch name {
+		case "_layers":
+			return w.digests(w.link)
+		case "_manifests":
+			return w.manifests
+		case "_referrers":
+			return w.digests(w.referrers)
+		case "_uploads":
+			return func(path string) (bool, error) { return w.each(path, all(w.upload)) }
+		}
+		if strings.HasPrefix(name, "_") {
+			return nil
+		}
+		return w.repository
+	})
+}
+
+func (w *sweeper) manifests(path string) (bool, error) {
+	return w.each(path, only(map[string]visit{
+		"revisions": w.digests(w.link),
+		"tags":      func(path string) (bool, error) { return w.each(path, all(w.tag)) },
+	}))
+}
+
+// digests visits what lies at <alg>/<hex>.
+func (w *sweeper) digests(v func(path string, d digest.Digest) (bool, error)) visit {
+	return func(path string) (bool, error) {
+		return w.each(path, func(alg string) visit {
+			return func(path string) (bool, error) {
+				return w.each(path, func(hex string) visit {
+					if !isDigest(alg, hex) {
+						return nil
+					}
+					d := digest.NewDigestFromEncoded(digest.Algorithm(alg), hex)
+					return func(path string) (bool, error) { return v(path, d) }
+				})
+			}
+		})
+	}
+}
+
+// link drops what a repository says of a blob that is gone. The link goes
+// first: without it the media type beside it means nothing.
+func (w *sweeper) link(path string, d digest.Digest) (bool, error) {
+	if w.here(d) {
+		return false, nil
+	}
+	wanted := func([]byte) bool { return w.here(d) }
+	for _, name := range []string{"link", "mediatype"} {
+		if dropped, err := w.drop(filepath.Join(path, name), wanted); err != nil || !dropped {
+			return false, err
+		}
+	}
+	return w.clear(path)
+}
+
+// tag drops the links of a tag to manifests that are gone.
+func (w *sweeper) tag(path string) (bool, error) {
+	return w.each(path, only(map[string]visit{"current": w.current, "index": w.digests(w.link)}))
+}
+
+func (w *sweeper) current(path string) (bool, error) {
+	link := filepath.Join(path, "link")
+	wanted := func(content []byte) bool {
+		d, err := digest.Parse(strings.TrimSpace(string(content)))
+		return err == nil && w.here(d)
+	}
+	content, err := os.ReadFile(link)
+	if err == nil && wanted(content) {
+		return false, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if dropped, err := w.drop(link, wanted); err != nil || !dropped {
+		return false, err
+	}
+	return w.clear(path)
+}
+
+func (w *sweeper) referrers(path string, d digest.Digest) (bool, error) {
+	index := filepath.Join(path, "index.json")
+	if w.here(d) || !w.old(index, w.before.Add(-uploadAge)) {
+		return false, nil
+	}
+	if err := os.Remove(index); err != nil {
+		return false, ignoreNotExist(err)
+	}
+	w.swept.Links++
+	return w.clear(path)
+}
+
+// upload removes a push when nothing in it changed for long.
+func (w *sweeper) upload(path string) (bool, error) {
+	abandoned := true
+	err := filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if !w.old(path, w.before.Add(-uploadAge)) {
+			abandoned = false
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if err != nil || !abandoned {
+		return false, ignoreNotExist(err)
+	}
+	if err := os.RemoveAll(path); err != nil {
+		return false, err
+	}
+	w.swept.Uploads++
+	return true, nil
+}
+
+// here says whether the blob is here, also when that can't be known.
+func (w *sweeper) here(d digest.Digest) bool {
+	_, err := w.store.StatBlob(d)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// blobs removes the directories that a kill between the two steps of Evict
+// left, and those of 256 that are empty.
+func (w *sweeper) blobs() error {
+	return w.store.eachBlobDir(w.ctx, func(dir *os.File, _ digest.Algorithm, names []string) error {
+		for _, name := range names {
+			path := filepath.Join(dir.Name(), name)
+			if _, err := os.Lstat(filepath.Join(path, "data")); errors.Is(err, fs.ErrNotExist) {
+				w.empty(path, false)
+			}
+		}
+		if len(names) == 0 {
+			w.empty(dir.Name(), false)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,209 @@
+package images_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/stretchr/testify/require"
+
+	"registrycache/images"
+)
+
+func TestEvictLeavesReadersAlone(t *testing.T) {
+	s, _ := open(t)
+	d := commit(t, s, "blob")
+	used := time.Now().Add(-time.Hour)
+	setTimes(t, s, d, used, used)
+	f, _, err := s.OpenBlob(d)
+	require.NoError(t, err)
+	defer f.Close()
+
+	require.ErrorIs(t, s.Evict(d, used.Add(-time.Second)), images.ErrUsed)
+	require.NoError(t, s.Evict(d, used))
+	require.NoDirExists(t, filepath.Dir(s.BlobPath(d)))
+	got, err := io.ReadAll(f)
+	require.NoError(t, err)
+	require.Equal(t, "blob", string(got))
+
+	require.ErrorIs(t, s.Evict(d, used), fs.ErrNotExist)
+	require.Equal(t, d, commit(t, s, "blob"), "it can land again")
+}
+
+// tree lists all files and directories of a store.
+func tree(t *testing.T, dir string) (paths []string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		paths = append(paths, path)
+		return err
+	}))
+	return paths
+}
+
+// age makes all of a store look changed so long ago.
+func age(t *testing.T, dir string, by time.Duration) {
+	t.Helper()
+	then := time.Now().Add(-by)
+	for _, path := range tree(t, dir) {
+		require.NoError(t, os.Chtimes(path, then, then))
+	}
+}
+
+func sweep(t *testing.T, s *images.Store) images.Swept {
+	t.Helper()
+	swept, err := s.Sweep(context.Background(), time.Now().Add(-time.Minute))
+	require.NoError(t, err)
+	return swept
+}
+
+func TestSweepRemovesAnImageThatIsGone(t *testing.T) {
+	s, dir := open(t)
+	layer := commit(t, s, "layer")
+	require.NoError(t, s.Link(repo, images.Layer, layer))
+	m := putImage(t, s, repo, layer)
+	odd := []byte(`{"odd":true}`)
+	require.NoError(t, s.PutManifest(repo, digest.FromBytes(odd), "application/odd", odd))
+	require.NoError(t, s.SetTag(repo, "latest", m))
+	require.NoError(t, s.PutReferrers(repo, m, []byte(`{}`)))
+	age(t, dir, 48*time.Hour)
+
+	full := tree(t, dir)
+	require.Zero(t, sweep(t, s), "nothing dangles yet")
+	require.Equal(t, full, tree(t, dir))
+
+	for _, d := range []digest.Digest{layer, m, digest.FromBytes(odd)} {
+		require.NoError(t, s.Evict(d, time.Now()))
+	}
+	swept := sweep(t, s)
+	// layer, two manifests, one media type, two links of the tag, referrers
+	require.Equal(t, 7, swept.Links)
+	_, _, err := s.Tag(repo, "latest")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	age(t, dir, time.Hour) // the directories of blobs changed when those went
+	sweep(t, s)
+	for _, sub := range []string{"blobs/sha256", "repositories"} {
+		entries, err := os.ReadDir(filepath.Join(dir, "docker/registry/v2", sub))
+		require.NoError(t, err)
+		require.Empty(t, entries, sub)
+	}
+}
+
+func TestSweepKeepsWhatIsHere(t *testing.T) {
+	s, dir := open(t)
+	kept := putImage(t, s, repo)
+	gone := putImage(t, s, repo, digest.FromString("layer"))
+	require.NoError(t, s.SetTag(repo, "moved", gone))
+	require.NoError(t, s.SetTag(repo, "moved", kept))
+	require.NoError(t, s.SetTag(repo, "old", gone))
+	root := filepath.Join(dir, "docker/registry/v2/repositories")
+	foreign := filepath.Join(root, repo, "_other/file")
+	require.NoError(t, os.MkdirAll(filepath.Dir(foreign), 0o755))
+	require.NoError(t, os.WriteFile(foreign, nil, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(root, repo, "_layers"), nil, 0o600))
+	age(t, dir, 48*time.Hour)
+	require.NoError(t, s.Evict(gone, time.Now()))
+
+	require.Equal(t, 4, sweep(t, s).Links) // a revision, and of the tags one and two
+	tags, err := s.Tags(repo)
+	require.NoError(t, err)
+	require.Equal(t, []string{"moved"}, tags)
+	require.True(t, s.HasLink(repo, images.Manifest, kept))
+	require.False(t, s.HasLink(repo, images.Manifest, gone))
+	require.FileExists(t, foreign)
+}
+
+func TestSweepLeavesWhatIsNewAlone(t *testing.T) {
+	s, dir := open(t)
+	require.NoError(t, s.Link(repo, images.Layer, digest.FromString("about to land")))
+	require.NoError(t, s.SetTag(repo, "new", digest.FromString("about to land")))
+	base := filepath.Join(dir, "docker/registry/v2/repositories", repo)
+	require.NoError(t, os.MkdirAll(filepath.Join(base, "_uploads/1"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(base, "_layers/.tmp-1"), nil, 0o600))
+	before := tree(t, dir)
+	require.Zero(t, sweep(t, s))
+	require.Equal(t, before, tree(t, dir))
+}
+
+func TestSweepRemovesWhatKilledProcessesLeave(t *testing.T) {
+	s, dir := open(t)
+	root := filepath.Join(dir, "docker/registry/v2")
+	base := filepath.Join(root, "repositories", repo)
+	abandoned := filepath.Join(base, "_uploads/1")
+	resumed := filepath.Join(base, "_uploads/2")
+	for _, path := range []string{abandoned, resumed} {
+		require.NoError(t, os.MkdirAll(filepath.Join(path, "hashstates"), 0o755))
+		require.NoError(t, os.WriteFile(filepath.Join(path, "data"), nil, 0o600))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(base, ".tmp-7"), nil, 0o600))
+	torn := filepath.Join(base, "_manifests/tags/torn/current/link")
+	require.NoError(t, os.MkdirAll(filepath.Dir(torn), 0o755))
+	require.NoError(t, os.WriteFile(torn, []byte("sha256:12"), 0o600))
+	d := digest.FromString("evicted halfway")
+	require.NoError(t, os.MkdirAll(filepath.Dir(s.BlobPath(d)), 0o755))
+	fill := s.FillDir(digest.FromString("under way"))
+	require.NoError(t, os.MkdirAll(fill, 0o755))
+	age(t, dir, 48*time.Hour)
+	require.NoError(t, os.WriteFile(filepath.Join(resumed, "data"), []byte("more"), 0o600))
+
+	swept := sweep(t, s)
+	require.Equal(t, 1, swept.Uploads)
+	require.Equal(t, 1, swept.Files)
+	require.Equal(t, 1, swept.Links)
+	require.NoDirExists(t, abandoned)
+	require.DirExists(t, resumed)
+	require.NoDirExists(t, filepath.Join(base, "_manifests"))
+	require.NoDirExists(t, filepath.Dir(s.BlobPath(d)))
+	require.DirExists(t, fill)
+}
+
+// A worker stores a manifest again while the links of the evicted one are
+// being swept: whoever comes first, the links are there in the end.
+func TestSweepBesidePulls(t *testing.T) {
+	s, dir := open(t)
+	m := putImage(t, s, repo)
+	payload, mediaType, err := s.Manifest(repo, m)
+	require.NoError(t, err)
+	require.NoError(t, s.SetTag(repo, "latest", m))
+	for i := range 100 {
+		age(t, dir, time.Hour)
+		require.NoError(t, s.Evict(m, time.Now()))
+		var wg sync.WaitGroup
+		wg.Go(func() { sweep(t, s) })
+		wg.Go(func() {
+			require.NoError(t, s.PutManifest(repo, m, mediaType, payload))
+			require.NoError(t, s.SetTag(repo, "latest", m))
+		})
+		wg.Wait()
+		_, got, err := s.Manifest(repo, m)
+		require.NoError(t, err, i)
+		require.Equal(t, mediaType, got)
+		d, _, err := s.Tag(repo, "latest")
+		require.NoError(t, err, i)
+		require.Equal(t, m, d)
+	}
+}
+
+func BenchmarkSweep(b *testing.B) {
+	s, err := images.Open(b.TempDir())
+	require.NoError(b, err)
+	const n = 5000
+	for i := range n {
+		d := digest.FromString(fmt.Sprint(i))
+		require.NoError(b, s.Link(fmt.Sprintf("quay.io/%d", i%50), images.Layer, d))
+		require.NoError(b, os.MkdirAll(filepath.Dir(s.BlobPath(d)), 0o755))
+		require.NoError(b, os.WriteFile(s.BlobPath(d), nil, 0o600))
+	}
+	for b.Loop() {
+		swept, err := s.Sweep(b.Context(), time.Now().Add(-time.Minute))
+		require.NoError(b, err)
+		require.Zero(b, swept)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/link")
+}

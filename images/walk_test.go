@@ -1,0 +1,223 @@
+package images_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/stretchr/testify/require"
+
+	"registrycache/images"
+)
+
+// setTimes makes a blob one that landed and was used at the given times.
+func setTimes(t testing.TB, s *images.Store, d digest.Digest, used, landed time.Time) {
+	t.Helper()
+	require.NoError(t, os.Chtimes(s.BlobPath(d), used, landed))
+}
+
+func times(t *testing.T, s *images.Store, d digest.Digest) (used, landed time.Time) {
+	t.Helper()
+	info, err := os.Stat(s.BlobPath(d))
+	require.NoError(t, err)
+	st := info.Sys().(*syscall.Stat_t)
+	return time.Unix(st.Atim.Unix()), info.ModTime()
+}
+
+// putImage stores a manifest that needs the digests.
+func putImage(t *testing.T, s *images.Store, repo string, needs ...digest.Digest) digest.Digest {
+	t.Helper()
+	var layers []string
+	for _, d := range needs {
+		layers = append(layers, fmt.Sprintf(`{"digest":%q}`, d))
+	}
+	m := []byte(`{"mediaType":"` + v1.MediaTypeImageManifest + `","layers":[` + strings.Join(layers, ",") + `]}`)
+	d := digest.FromBytes(m)
+	require.NoError(t, s.PutManifest(repo, d, v1.MediaTypeImageManifest, m))
+	return d
+}
+
+func TestTouchSetsTheAccessTimeAlone(t *testing.T) {
+	s, _ := open(t)
+	d := commit(t, s, "blob")
+	landed := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	setTimes(t, s, d, landed, landed)
+
+	later := landed.Add(time.Hour + 5*time.Nanosecond)
+	require.NoError(t, s.Touch(d, later))
+	used, modified := times(t, s, d)
+	require.True(t, used.Equal(later), used)
+	require.True(t, modified.Equal(landed), modified)
+
+	require.NoError(t, s.Touch(d, landed.Add(time.Minute)), "an earlier use is no news")
+	used, _ = times(t, s, d)
+	require.True(t, used.Equal(later), used)
+
+	require.ErrorIs(t, s.Touch(digest.FromString("none"), later), fs.ErrNotExist)
+}
+
+func TestNeedsIsNoUse(t *testing.T) {
+	s, _ := open(t)
+	layer := digest.FromString("layer")
+	m := putImage(t, s, repo, layer)
+	// Any read would set this access time, also with relatime.
+	landed := time.Now().Add(-time.Hour)
+	setTimes(t, s, m, landed.Add(-48*time.Hour), landed)
+	before, _ := times(t, s, m)
+
+	needs, err := s.Needs(m)
+	require.NoError(t, err)
+	require.Equal(t, []digest.Digest{layer}, needs)
+	after, _ := times(t, s, m)
+	require.True(t, after.Equal(before), "%s, was %s", after, before)
+
+	_, err = s.Needs(layer)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = s.Needs(commit(t, s, "not a manifest"))
+	require.Error(t, err)
+	_, err = s.Needs(commit(t, s, strings.Repeat(" ", images.MaxManifestSize+1)))
+	require.ErrorIs(t, err, images.ErrManifestTooLarge)
+}
+
+func TestNeedsOfEveryKindOfManifest(t *testing.T) {
+	a, b := digest.FromString("a"), digest.FromString("b")
+	for name, c := range map[string]struct {
+		payload string
+		want    []digest.Digest
+	}{
+		"image":    {`{"config":{"digest":"` + a.String() + `"},"layers":[{"digest":"` + b.String() + `"}]}`, []digest.Digest{a, b}},
+		"index":    {`{"manifests":[{"digest":"` + a.String() + `"},{"digest":"` + b.String() + `"}]}`, []digest.Digest{a, b}},
+		"artifact": {`{"blobs":[{"digest":"` + a.String() + `"}],"subject":{"digest":"` + b.String() + `"}}`, []digest.Digest{a}},
+		"hostile":  {`{"layers":[{"digest":"sha256:../../../../etc/passwd"},{"digest":""},{"digest":"` + b.String() + `"}]}`, []digest.Digest{b}},
+		"empty":    {`{}`, []digest.Digest{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doc, err := images.ParseManifest([]byte(c.payload))
+			require.NoError(t, err)
+			require.Equal(t, c.want, doc.Needs())
+		})
+	}
+}
+
+func walk(t *testing.T, s *images.Store) (all []images.Blob) {
+	t.Helper()
+	require.NoError(t, s.WalkBlobs(context.Background(), func(b images.Blob) error {
+		all = append(all, b)
+		return nil
+	}))
+	return all
+}
+
+func TestWalkBlobsGivesEachBlobSorted(t *testing.T) {
+	s, dir := open(t)
+	require.Empty(t, walk(t, s))
+	used := time.Now().Add(-time.Hour).Truncate(time.Second)
+	var want []digest.Digest
+	for i := range 300 {
+		d := commit(t, s, fmt.Sprint(i))
+		setTimes(t, s, d, used, used)
+		want = append(want, d)
+	}
+	slices.Sort(want)
+
+	// What is no blob, or not complete.
+	blobs := filepath.Join(dir, "docker/registry/v2/blobs")
+	hex := digest.FromString("gone").Encoded()
+	require.NoError(t, os.MkdirAll(filepath.Join(blobs, "sha256", hex[:2], hex), 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(blobs, "sha256", hex[:2], "other"), 0o755))
+	require.NoError(t, os.MkdirAll(filepath.Join(blobs, "lost+found/00", hex), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(blobs, "sha256/file"), nil, 0o600))
+
+	var got []digest.Digest
+	for _, b := range walk(t, s) {
+		got = append(got, b.Digest)
+		require.Positive(t, b.Allocated)
+		require.Zero(t, b.Allocated%512)
+		require.True(t, b.Used.Equal(used), b.Used)
+		require.WithinDuration(t, time.Now(), b.Changed, time.Hour/2, "setting the times is a change")
+	}
+	require.Equal(t, want, got)
+}
+
+func TestWalksEndEarly(t *testing.T) {
+	s, _ := open(t)
+	commit(t, s, "a")
+	putImage(t, s, repo)
+	stop := errors.New("stop")
+	require.ErrorIs(t, s.WalkBlobs(context.Background(), func(images.Blob) error { return stop }), stop)
+	require.ErrorIs(t, s.WalkManifests(context.Background(), func(string, digest.Digest) error { return stop }), stop)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	none := func(images.Blob) error { t.Error("called"); return nil }
+	require.ErrorIs(t, s.WalkBlobs(ctx, none), context.Canceled)
+	_, err := s.Sweep(ctx, time.Now())
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestWalkManifestsGivesEachLink(t *testing.T) {
+	s, _ := open(t)
+	type link struct {
+		repo string
+		d    digest.Digest
+	}
+	want := []link{
+		{"quay.io/a", putImage(t, s, "quay.io/a")},
+		{"quay.io/a", putImage(t, s, "quay.io/a", digest.FromString("1"))},
+		{"quay.io/a/deep/er", putImage(t, s, "quay.io/a/deep/er")},
+		{"docker.io/b", putImage(t, s, "docker.io/b")},
+	}
+	require.NoError(t, s.Link("quay.io/a", images.Layer, digest.FromString("layer")))
+	var got []link
+	require.NoError(t, s.WalkManifests(context.Background(), func(repo string, d digest.Digest) error {
+		got = append(got, link{repo, d})
+		return nil
+	}))
+	require.ElementsMatch(t, want, got)
+}
+
+func TestSpace(t *testing.T) {
+	s, _ := open(t)
+	disk, err := s.Disk()
+	require.NoError(t, err)
+	require.Positive(t, disk.Size)
+	require.LessOrEqual(t, disk.Free, disk.Size)
+
+	before, err := s.FillBytes(context.Background())
+	require.NoError(t, err)
+	fill := s.FillDir(digest.FromString("large"))
+	require.NoError(t, os.MkdirAll(fill, 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(fill, "data"), make([]byte, 1<<20), 0o600))
+	after, err := s.FillBytes(context.Background())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, after-before, int64(1<<20))
+}
+
+func BenchmarkWalkBlobs(b *testing.B) {
+	dir := b.TempDir()
+	s, err := images.Open(dir)
+	require.NoError(b, err)
+	const n = 20000
+	for i := range n {
+		path := s.BlobPath(digest.FromString(fmt.Sprint(i)))
+		require.NoError(b, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(b, os.WriteFile(path, nil, 0o600))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		got := 0
+		require.NoError(b, s.WalkBlobs(b.Context(), func(images.Blob) error { got++; return nil }))
+		require.Equal(b, n, got)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/blob")
+}
