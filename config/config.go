@@ -19,7 +19,7 @@ type Config struct {
 	MetricsAddr string
 	AccessLog   string
 	LogLevel    string
-	// LogFormat is console or json.
+	// LogFormat is LogFormatConsole or LogFormatJSON.
 	LogFormat string
 
 	Auth ClientAuth
@@ -29,6 +29,16 @@ type Config struct {
 	Proxy   Proxy
 	Offline bool
 	Cleaner Cleaner
+	// Hosted is nil when nothing can be pushed.
+	Hosted *Hosted
+	// Pin are the patterns of images that are never evicted: as in
+	// Upstream.Repositories, but with the upstream's Path first and, if wanted,
+	// a tag.
+	Pin []string
+
+	// ChildEnv is the whole environment of the child processes: the few
+	// variables that Go's own packages read, as KEY=value.
+	ChildEnv []string
 
 	// Drain is how long requests in flight may take after SIGTERM.
 	Drain time.Duration

@@ -99,6 +99,14 @@ type Route struct {
 	Socket string
 }
 
+// Hosted is the part of the name space that images are pushed to.
+type Hosted struct {
+	// Prefix is the first part of the names of pushed images.
+	Prefix string
+	// Push are the users who may push; empty is everyone who is authenticated.
+	Push []string
+}
+
 // KeyPair is a TLS certificate chain and its key, PEM.
 type KeyPair struct {
 	Cert []byte
@@ -106,14 +114,15 @@ type KeyPair struct {
 }
 
 // ClientAuth is how clients of the cache are authenticated, in the terms of
-// distribution's auth section. Type is "", "htpasswd" or "token".
+// distribution's auth section. Type is "", AuthHtpasswd or AuthToken.
 type ClientAuth struct {
 	Type string
 	// Realm is the htpasswd realm shown in the Basic challenge.
 	Realm string
 	// Htpasswd is the content of the htpasswd file, already validated.
 	Htpasswd Secret
-	// Token holds the parameters of distribution's token controller.
+	// Token holds the parameters of distribution's token controller as texts;
+	// TokenOptions gives them their types.
 	Token map[string]string
 }
 

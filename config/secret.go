@@ -21,3 +21,10 @@ func (s Secret) Format(f fmt.State, _ rune) {
 		_, _ = io.WriteString(f, redacted)
 	}
 }
+
+// Format shows nothing of a key pair. Secret.Format is not enough here: for a
+// pointer and a verb that is not its own, fmt prints what it points to without
+// asking it.
+func (KeyPair) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, redacted)
+}

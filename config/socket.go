@@ -10,6 +10,11 @@ import (
 // (sun_path in unix(7), less the final NUL).
 const maxSocketPath = 107
 
+// hashedSocketLength is the length of a socket's file name once hashed.
+const hashedSocketLength = 2*socketHashBytes + len(".sock")
+
+const socketHashBytes = 8
+
 // Socket returns the path of the unix socket called name. A name too long for
 // a socket address is replaced by its hash.
 func (c *Config) Socket(name string) string {
@@ -18,5 +23,5 @@ func (c *Config) Socket(name string) string {
 		return path
 	}
 	sum := sha256.Sum256([]byte(name))
-	return filepath.Join(c.RunDir, hex.EncodeToString(sum[:8])+".sock")
+	return filepath.Join(c.RunDir, hex.EncodeToString(sum[:socketHashBytes])+".sock")
 }
