@@ -11,46 +11,54 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Needs returns the digests of what a manifest can't be used without: the
-// manifests of an index, and the config and layers of an image. A digest that
-// is none is left out, as it can't be here.
-func (m ManifestDoc) Needs() []digest.Digest {
-	needs := make([]digest.Digest, 0, 1+len(m.Layers)+len(m.Manifests)+len(m.Blobs))
-	add := func(d v1.Descriptor) {
-		if d.Digest.Validate() == nil {
-			needs = append(needs, d.Digest)
-		}
-	}
+// Needs are the digests a manifest can't be used without.
+type Needs struct {
+	// Manifests are those an index lists, for all platforms.
+	Manifests []digest.Digest
+	// Blobs are the config and the layers.
+	Blobs []digest.Digest
+}
+
+// Needs returns what the manifest needs. A digest that is none is left out, as
+// it can't be here.
+func (m ManifestDoc) Needs() Needs {
+	n := Needs{Manifests: digests(m.Manifests), Blobs: digests(m.Layers, m.Blobs)}
 	if m.Config != nil {
-		add(*m.Config)
+		n.Blobs = append(n.Blobs, digests([]v1.Descriptor{*m.Config})...)
 	}
-	for _, list := range [][]v1.Descriptor{m.Layers, m.Manifests, m.Blobs} {
+	return n
+}
+
+func digests(lists ...[]v1.Descriptor) (all []digest.Digest) {
+	for _, list := range lists {
 		for _, d := range list {
-			add(d)
+			if d.Digest.Validate() == nil {
+				all = append(all, d.Digest)
+			}
 		}
 	}
-	return needs
+	return all
 }
 
 // Needs reads a manifest from the store and returns what it needs, without
 // counting as a use of it. It returns fs.ErrNotExist when the manifest is not
 // here.
-func (s *Store) Needs(d digest.Digest) ([]digest.Digest, error) {
+func (s *Store) Needs(d digest.Digest) (Needs, error) {
 	f, err := openUnused(s.BlobPath(d))
 	if err != nil {
-		return nil, err
+		return Needs{}, err
 	}
 	defer f.Close()
 	payload, err := io.ReadAll(io.LimitReader(f, MaxManifestSize+1))
 	if err != nil {
-		return nil, err
+		return Needs{}, err
 	}
 	if len(payload) > MaxManifestSize {
-		return nil, ErrManifestTooLarge
+		return Needs{}, ErrManifestTooLarge
 	}
 	doc, err := ParseManifest(payload)
 	if err != nil {
-		return nil, err
+		return Needs{}, err
 	}
 	return doc.Needs(), nil
 }

@@ -77,7 +77,7 @@ func TestNeedsIsNoUse(t *testing.T) {
 
 	needs, err := s.Needs(m)
 	require.NoError(t, err)
-	require.Equal(t, []digest.Digest{layer}, needs)
+	require.Equal(t, images.Needs{Blobs: []digest.Digest{layer}}, needs)
 	after, _ := times(t, s, m)
 	require.True(t, after.Equal(before), "%s, was %s", after, before)
 
@@ -93,13 +93,17 @@ func TestNeedsOfEveryKindOfManifest(t *testing.T) {
 	a, b := digest.FromString("a"), digest.FromString("b")
 	for name, c := range map[string]struct {
 		payload string
-		want    []digest.Digest
+		want    images.Needs
 	}{
-		"image":    {`{"config":{"digest":"` + a.String() + `"},"layers":[{"digest":"` + b.String() + `"}]}`, []digest.Digest{a, b}},
-		"index":    {`{"manifests":[{"digest":"` + a.String() + `"},{"digest":"` + b.String() + `"}]}`, []digest.Digest{a, b}},
-		"artifact": {`{"blobs":[{"digest":"` + a.String() + `"}],"subject":{"digest":"` + b.String() + `"}}`, []digest.Digest{a}},
-		"hostile":  {`{"layers":[{"digest":"sha256:../../../../etc/passwd"},{"digest":""},{"digest":"` + b.String() + `"}]}`, []digest.Digest{b}},
-		"empty":    {`{}`, []digest.Digest{}},
+		"image": {`{"config":{"digest":"` + a.String() + `"},"layers":[{"digest":"` + b.String() + `"}]}`,
+			images.Needs{Blobs: []digest.Digest{b, a}}},
+		"index": {`{"manifests":[{"digest":"` + a.String() + `"},{"digest":"` + b.String() + `"}]}`,
+			images.Needs{Manifests: []digest.Digest{a, b}}},
+		"artifact": {`{"blobs":[{"digest":"` + a.String() + `"}],"subject":{"digest":"` + b.String() + `"}}`,
+			images.Needs{Blobs: []digest.Digest{a}}},
+		"hostile": {`{"layers":[{"digest":"sha256:../../../../etc/passwd"},{"digest":""},{"digest":"` + b.String() + `"}]}`,
+			images.Needs{Blobs: []digest.Digest{b}}},
+		"empty": {`{}`, images.Needs{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			doc, err := images.ParseManifest([]byte(c.payload))
