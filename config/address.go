@@ -31,7 +31,8 @@ func validPort(port string) bool {
 // validHostPort accepts host, host:port, [IPv6] and [IPv6]:port.
 func validHostPort(s string) bool {
 	if host, port, err := net.SplitHostPort(s); err == nil {
-		return validHost(host) && validPort(port)
+		bracketed := strings.HasPrefix(s, "[")
+		return validHost(host) && validPort(port) && bracketed == strings.Contains(host, ":")
 	}
 	if inner, ok := strings.CutPrefix(s, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")

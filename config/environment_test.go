@@ -114,7 +114,7 @@ func TestSlipsOutsideOurPrefixesAreNotices(t *testing.T) {
 func TestTinyStoreIsNoticed(t *testing.T) {
 	s := newSite(t)
 	s.env["CLEANER_MAXSIZE"] = "10"
-	s.requireNotice("CLEANER_MAXSIZE is 10 bytes, so next to nothing stays cached; was 10G meant?")
+	s.requireNotice("CLEANER_MAXSIZE is 10 bytes, so next to nothing stays cached; sizes have a unit, such as 10G")
 }
 
 func TestDefaultRegistry(t *testing.T) {

@@ -77,7 +77,7 @@ func (l *loader) applySettings() {
 		l.mistake("METRICS_ADDR", "%s can't be listened on beside LISTEN_ADDR %s; use another port", c.MetricsAddr, c.ListenAddr)
 	}
 	if c.Cleaner.MaxSize > 0 && c.Cleaner.MaxSize < tinyStore {
-		l.notice("CLEANER_MAXSIZE is %d bytes, so next to nothing stays cached; was %sG meant?", c.Cleaner.MaxSize, l.env["CLEANER_MAXSIZE"])
+		l.notice("CLEANER_MAXSIZE is %d bytes, so next to nothing stays cached; sizes have a unit, such as 10G", c.Cleaner.MaxSize)
 	}
 }
 
