@@ -1,0 +1,51 @@
+package registryworker
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/rs/zerolog"
+	"github.com/sirupsen/logrus"
+)
+
+// bridgeLogs sends what distribution logs to log. Distribution logs to logrus'
+// standard logger and offers no other place, so this is for the whole process,
+// and the last one called wins.
+func bridgeLogs(log zerolog.Logger) {
+	std := logrus.StandardLogger()
+	std.SetOutput(io.Discard)
+	std.SetFormatter(discard{})
+	std.ReplaceHooks(logrus.LevelHooks{})
+	level := logrus.ErrorLevel
+	if log.GetLevel() <= zerolog.DebugLevel {
+		level = logrus.DebugLevel
+	}
+	std.SetLevel(level)
+	std.AddHook(logHook{log: log})
+}
+
+// logHook demotes: the app logs every request, each error that a client
+// provokes as an error, and warns of features that are off on purpose. What
+// matters of requests is in the access log, and what matters of upstream and
+// store is logged where it happens.
+type logHook struct{ log zerolog.Logger }
+
+func (logHook) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (h logHook) Fire(e *logrus.Entry) error {
+	ev := h.log.Debug()
+	if e.Level <= logrus.ErrorLevel && !strings.HasPrefix(e.Message, "response completed") {
+		ev = h.log.Warn()
+	}
+	for k, v := range e.Data {
+		ev = ev.Str(k, fmt.Sprint(v))
+	}
+	ev.Str("from", "distribution").Msg(e.Message)
+	return nil
+}
+
+// discard spares the formatting of lines that go nowhere.
+type discard struct{}
+
+func (discard) Format(*logrus.Entry) ([]byte, error) { return nil, nil }

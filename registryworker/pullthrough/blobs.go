@@ -1,0 +1,207 @@
+package pullthrough
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/distribution/distribution/v3/registry/api/errcode"
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"registrycache/images"
+	"registrycache/logger/accesslog"
+	"registrycache/registryworker/fill"
+	"registrycache/registryworker/upstream"
+)
+
+const (
+	// headerRedirect names the blob that the router shall send in the answer's
+	// stead (nginx's idiom).
+	headerRedirect = "X-Accel-Redirect"
+	// headerRefused is set by a router that did not find the file it was told
+	// to send.
+	headerRefused = "X-Accel-Refused"
+)
+
+// blobStore serves layers and configs.
+type blobStore struct {
+	readOnlyBlobs
+	*repository
+}
+
+// Stat says yes to everything: the app calls it ahead of ServeBlob, which
+// finds out by itself, and a question to the upstream for each would be one too
+// many.
+func (blobStore) Stat(_ context.Context, d digest.Digest) (v1.Descriptor, error) {
+	return v1.Descriptor{Digest: d}, nil
+}
+
+// ServeBlob answers a GET or HEAD. The writer given is the app's, and not used.
+func (s blobStore) ServeBlob(ctx context.Context, _ http.ResponseWriter, req *http.Request, d digest.Digest) error {
+	x := exchangeOf(ctx)
+	err := s.serve(ctx, x, req, d)
+	if err != nil {
+		return x.fail(err, errcode.ErrorCodeBlobUnknown)
+	}
+	return nil
+}
+
+func (s blobStore) serve(ctx context.Context, x *exchange, req *http.Request, d digest.Digest) error {
+	if _, err := s.store.StatBlob(d); err == nil {
+		status, err := s.permit(ctx, d)
+		if err != nil {
+			return err
+		}
+		if s.handOff(x, req, d, status) {
+			return nil
+		}
+	}
+	switch {
+	case s.offline:
+		return s.offlineError("blob "+d.String()+" of "+s.remote, errcode.ErrorCodeBlobUnknown)
+	case req.Method == http.MethodHead:
+		return s.headUpstream(ctx, x, d)
+	}
+	return s.fill(ctx, x, req, d)
+}
+
+// permit says whether a blob that is in the store may be served from this
+// repository, and asks the upstream if that is not known.
+func (s blobStore) permit(ctx context.Context, d digest.Digest) (accesslog.CacheStatus, error) {
+	// A fill that was begun for this repository has the upstream's word, and
+	// links the blob before it ends: it is looked for first.
+	if s.fills.Filling(s.name, d) || s.store.HasLink(s.name, images.Layer, d) {
+		return accesslog.Hit, nil
+	}
+	if s.offline {
+		return "", s.offlineError("blob "+d.String()+" of "+s.remote, errcode.ErrorCodeBlobUnknown)
+	}
+	if _, err := s.upstream.StatBlob(ctx, s.remote, d); err != nil {
+		return "", err
+	}
+	if err := s.store.Link(s.name, images.Layer, d); err != nil {
+		s.storeFailed(err)
+	}
+	return accesslog.Revalidated, nil
+}
+
+// handOff lets the router send the blob; it does so from here when the router
+// could not. It returns false when the blob is gone.
+func (s blobStore) handOff(x *exchange, req *http.Request, d digest.Digest, status accesslog.CacheStatus) bool {
+	if req.Header.Get(headerRefused) == "" {
+		setBlobHeaders(x, d, status)
+		x.w.Header().Set(headerRedirect, d.String())
+		x.w.Header().Set("Content-Length", "0")
+		x.w.WriteHeader(http.StatusOK)
+		return true
+	}
+	f, _, err := s.store.OpenBlob(d)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	setBlobHeaders(x, d, status)
+	serveContent(x.w, req, f)
+	return true
+}
+
+// headUpstream answers a HEAD for a blob that is not here, without bringing it
+// here.
+func (s blobStore) headUpstream(ctx context.Context, x *exchange, d digest.Digest) error {
+	size, err := s.upstream.StatBlob(ctx, s.remote, d)
+	if err != nil {
+		return err
+	}
+	setBlobHeaders(x, d, accesslog.Passed)
+	x.w.Header().Set("Accept-Ranges", "bytes")
+	if size >= 0 {
+		x.w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	}
+	x.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// fill serves a blob while it is on its way into the store.
+func (s blobStore) fill(ctx context.Context, x *exchange, req *http.Request, d digest.Digest) error {
+	r, err := s.fills.Open(ctx, s.name, d, source{repository: s.repository, digest: d})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }()
+	status := accesslog.Miss
+	switch {
+	case !r.Stored():
+		status = accesslog.Passed
+	case r.Joined():
+		status = accesslog.Collapsed
+	}
+	setBlobHeaders(x, d, status)
+	serveContent(x.w, req, r)
+	return nil
+}
+
+func setBlobHeaders(x *exchange, d digest.Digest, status accesslog.CacheStatus) {
+	x.answer(status, forever)
+	h := x.w.Header()
+	h.Set("Content-Type", octetStream)
+	h.Set("Docker-Content-Digest", d.String())
+	h.Set("ETag", strconv.Quote(d.String()))
+}
+
+// serveContent is http.ServeContent for bytes that may fail to come. The
+// client has been told how many there are: when some are missing the connection
+// is aborted, because clients keep what a clean end gave them.
+func serveContent(w http.ResponseWriter, req *http.Request, content io.ReadSeeker) {
+	r := &failingReader{ReadSeeker: content}
+	http.ServeContent(w, req, "", time.Time{}, r)
+	if r.failed() {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// failingReader remembers that a read failed. For several ranges
+// http.ServeContent reads in a goroutine of its own.
+type failingReader struct {
+	io.ReadSeeker
+	mu  sync.Mutex
+	err error
+}
+
+func (r *failingReader) Read(p []byte) (int, error) {
+	n, err := r.ReadSeeker.Read(p)
+	if err != nil && err != io.EOF {
+		r.mu.Lock()
+		r.err = err
+		r.mu.Unlock()
+	}
+	return n, err
+}
+
+func (r *failingReader) failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err != nil
+}
+
+// source is a blob of a repository, as the fill engine asks for it.
+type source struct {
+	*repository
+	digest digest.Digest
+}
+
+var (
+	_ fill.Source = source{}
+	_ fill.Stater = source{}
+)
+
+func (s source) OpenBlob(ctx context.Context, offset, end int64) (*upstream.Blob, error) {
+	return s.upstream.OpenBlob(ctx, s.remote, s.digest, offset, end)
+}
+
+func (s source) StatBlob(ctx context.Context) (int64, error) {
+	return s.upstream.StatBlob(ctx, s.remote, s.digest)
+}

@@ -1,0 +1,116 @@
+package pullthrough
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+)
+
+// How long the circuit stays open before the upstream is asked again; doubled
+// with every failure in a row.
+const (
+	minPause = time.Second
+	maxPause = 30 * time.Second
+	// maxRetryAfter bounds what an upstream may demand by Retry-After.
+	maxRetryAfter = 10 * time.Minute
+)
+
+// circuit keeps requests that have a stale answer from waiting for an upstream
+// that fails. It opens with one failed check. After a pause the tag asked for
+// last is checked in the background, so that one broken repository can't keep
+// the circuit open for all others; success closes it. When nobody asked for
+// anything meanwhile nothing is probed: the circuit lapses, and the next request
+// is a check like any other. An upstream nobody uses is thus not bothered.
+type circuit struct {
+	upstream string
+	log      zerolog.Logger
+	gauge    prometheus.Gauge
+
+	mu     sync.Mutex
+	closed bool // by close: no timers any more
+	// failing is from the first failure to the next success.
+	failing bool
+	// open is while warm tags don't wait.
+	open  bool
+	pause time.Duration
+	timer *time.Timer
+	probe func()
+}
+
+func newCircuit(name string, log zerolog.Logger, gauge prometheus.Gauge) *circuit {
+	return &circuit{upstream: name, log: log, gauge: gauge}
+}
+
+// blocks says whether a request that has a stale answer should take it at
+// once. probe is the check it would have made, if that says something about
+// the upstream; it must not block.
+func (c *circuit) blocks(probe func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open && probe != nil {
+		c.probe = probe
+	}
+	return c.open
+}
+
+// failed records that a check failed, and retryAfter if the upstream named a
+// time.
+func (c *circuit) failed(err error, retryAfter time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.timer != nil {
+		return
+	}
+	if !c.failing {
+		c.failing = true
+		c.gauge.Set(1)
+		c.log.Warn().Err(err).Str("upstream", c.upstream).Msg("The upstream fails; tags are served as they are known")
+	}
+	c.open = true
+	c.pause = min(max(2*c.pause, minPause), maxPause)
+	c.timer = time.AfterFunc(max(c.pause, min(retryAfter, maxRetryAfter)), c.paused)
+}
+
+// succeeded records that the upstream answered.
+func (c *circuit) succeeded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.failing {
+		return
+	}
+	c.failing, c.open, c.pause, c.probe = false, false, 0, nil
+	c.stopTimer()
+	c.gauge.Set(0)
+	c.log.Info().Str("upstream", c.upstream).Msg("The upstream answers again")
+}
+
+// paused is the end of a pause.
+func (c *circuit) paused() {
+	c.mu.Lock()
+	c.timer = nil
+	probe := c.probe
+	c.probe = nil
+	if probe == nil {
+		c.open = false
+	}
+	c.mu.Unlock()
+	if probe != nil {
+		probe()
+	}
+}
+
+func (c *circuit) stopTimer() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
+func (c *circuit) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.stopTimer()
+}

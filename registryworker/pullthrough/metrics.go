@@ -1,0 +1,42 @@
+package pullthrough
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics are those of one upstream.
+type metrics struct {
+	checks      *prometheus.CounterVec // by result
+	failing     prometheus.Gauge
+	storeErrors prometheus.Counter
+}
+
+// Results of a tag check, the values of the label result.
+const (
+	resultUnchanged = "unchanged"
+	resultChanged   = "changed"
+	resultNotFound  = "not_found"
+	resultFailed    = "failed"
+)
+
+func newMetrics(reg prometheus.Registerer, upstream string) (*metrics, error) {
+	label := prometheus.Labels{"upstream": upstream}
+	m := &metrics{
+		checks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "registry_cache_tag_checks_total", ConstLabels: label,
+			Help: "Tags checked with the upstream, by result.",
+		}, []string{"result"}),
+		failing: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "registry_cache_upstream_failing", ConstLabels: label,
+			Help: "1 from the first failed tag check until the upstream answers again.",
+		}),
+		storeErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "registry_cache_store_write_errors_total", ConstLabels: label,
+			Help: "Manifests, tags and links that could not be written to the store.",
+		}),
+	}
+	for _, c := range []prometheus.Collector{m.checks, m.failing, m.storeErrors} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,106 @@
+package registryworker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"registrycache/config"
+	"registrycache/images"
+	"registrycache/registryworker/fill"
+	"registrycache/registryworker/pullthrough"
+	"registrycache/registryworker/upstream"
+)
+
+const (
+	// drainTimeout is how long requests in flight may take once the worker was
+	// told to end.
+	drainTimeout = 30 * time.Second
+	// fillTimeout is how long fills may take to write down how far they came.
+	fillTimeout       = 5 * time.Second
+	readHeaderTimeout = 10 * time.Second
+	// idleTimeout is longer than the router keeps an idle connection, so that
+	// it never sends a request on one that closes in this moment.
+	idleTimeout = 5 * time.Minute
+)
+
+// Run serves the upstream on ln until ctx is done; then it finishes what is in
+// flight and returns nil. ready is called once requests are answered. Run takes
+// over logrus' standard logger, which distribution logs to.
+func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logger, reg prometheus.Registerer, ready func()) error {
+	bridgeLogs(log)
+	store, err := images.Open(s.StoreDir)
+	if err != nil {
+		return err
+	}
+	client, err := upstream.New(s.Upstream, upstream.Options{Proxy: s.Proxy, Log: log, Registerer: reg})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	fills := fill.New(store, fill.Options{Log: log, Registerer: reg})
+	defer closeFills(fills, log)
+	cache, err := pullthrough.New(pullthrough.Options{
+		Settings: s.Upstream, Offline: s.Offline, Store: store,
+		Client: client, Fills: fills, Log: log, Registerer: reg,
+	})
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
+	app, err := newApp(ctx, appConfig(s.StoreDir, cache))
+	if err != nil {
+		return err
+	}
+	return serve(ctx, ln, cache.Handler(app), log, ready)
+}
+
+func closeFills(fills *fill.Engine, log zerolog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), fillTimeout)
+	defer cancel()
+	if err := fills.Close(ctx); err != nil {
+		log.Warn().Err(err).Msg("Fills did not end in time; they go on from what is on disk")
+	}
+}
+
+// serve answers requests until ctx is done and those in flight are finished.
+func serve(ctx context.Context, ln net.Listener, h http.Handler, log zerolog.Logger, ready func()) error {
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          stdlog.New(errorLog{log}, "", 0),
+	}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ln) }()
+	ready()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	err := server.Shutdown(drain)
+	if errors.Is(err, context.DeadlineExceeded) {
+		log.Warn().Dur("after", drainTimeout).Msg("Requests were still in flight; they are cut off")
+		err = server.Close()
+	}
+	<-done
+	return err
+}
+
+// errorLog takes what net/http has to say: panics of handlers, above all.
+type errorLog struct{ log zerolog.Logger }
+
+func (l errorLog) Write(p []byte) (int, error) {
+	l.log.Error().Str("from", "net/http").Msg(string(p))
+	return len(p), nil
+}
