@@ -1,0 +1,55 @@
+package router
+
+import (
+	"io"
+	"net/http"
+)
+
+// answer is a ResponseWriter that knows what was sent.
+type answer struct {
+	http.ResponseWriter
+	// method is the request's: HEAD sends no body whatever is written.
+	method string
+	// status is 0 until the header is written.
+	status int
+	// sent is the number of body bytes.
+	sent int64
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(p []byte) (int, error) {
+	a.begin()
+	n, err := a.ResponseWriter.Write(p)
+	a.count(int64(n))
+	return n, err
+}
+
+// ReadFrom hands the source to net/http, which recognises a file and sends it
+// without copying it through this process.
+func (a *answer) ReadFrom(src io.Reader) (int64, error) {
+	a.begin()
+	n, err := io.Copy(a.ResponseWriter, src)
+	a.count(n)
+	return n, err
+}
+
+func (a *answer) begin() {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+}
+
+func (a *answer) count(n int64) {
+	if a.method != http.MethodHead {
+		a.sent += n
+	}
+}

@@ -1,0 +1,169 @@
+package router
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/distribution/distribution/v3/registry/auth"
+	"golang.org/x/sync/singleflight"
+
+	"registrycache/config"
+)
+
+const (
+	// rememberFor is how long a verdict about a credential holds. A changed
+	// htpasswd makes a new gate, so that it never outlives the password.
+	rememberFor = 5 * time.Minute
+	// maxRemembered bounds the credentials remembered of each verdict.
+	maxRemembered = 4096
+)
+
+// basicGate checks user and password with distribution's htpasswd controller.
+// A bcrypt check costs 100 ms of CPU, so each credential pays it once; what is
+// kept of one is an HMAC. Right and wrong ones are remembered apart: guesses
+// can't push out what was verified, and a wrong password says nothing about
+// the user's right one.
+type basicGate struct {
+	controller auth.AccessController
+	key        [32]byte
+	right      *memory
+	wrong      *memory
+	checks     singleflight.Group
+	// slots leave CPU for clients that are verified while others guess.
+	slots chan struct{}
+
+	mu     sync.RWMutex // held for reading while the controller may use file
+	file   *snapshot
+	closed bool
+}
+
+func newBasicGate(settings config.ClientAuth, controller newController) (*basicGate, error) {
+	file, err := newSnapshot(settings.Htpasswd.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("client auth by htpasswd: %w", err)
+	}
+	g := &basicGate{
+		right: newMemory(maxRemembered, rememberFor),
+		wrong: newMemory(maxRemembered, rememberFor),
+		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		file:  file,
+	}
+	_, _ = rand.Read(g.key[:]) // never fails
+	if err := g.load(settings.Realm, controller); err != nil {
+		file.remove()
+		return nil, fmt.Errorf("client auth by htpasswd: %w", err)
+	}
+	return g, nil
+}
+
+// load makes the controller read its file now, not at the first request.
+func (g *basicGate) load(realm string, controller newController) (err error) {
+	g.controller, err = controller(config.AuthHtpasswd, map[string]any{"realm": realm, "path": g.file.path})
+	if err != nil {
+		return err
+	}
+	nobody := &http.Request{Header: http.Header{}}
+	nobody.SetBasicAuth("", "")
+	_, err = authorized(g.controller, nobody, nil)
+	if _, ok := errors.AsType[auth.Challenge](err); !ok {
+		// The controller's error quotes the line, and with it a hash.
+		return errors.New("the content is malformed; each line must be user:hash, the hash made with bcrypt (htpasswd -B)")
+	}
+	return nil
+}
+
+func (g *basicGate) admit(r *http.Request, _ []auth.Access) (string, error) {
+	user, password, ok := r.BasicAuth()
+	if !ok || user == "" {
+		return "", g.challenge(r)
+	}
+	id := g.identify(user, password)
+	for {
+		known, err := g.recall(r, id)
+		if !known {
+			_, err, _ = g.checks.Do(string(id[:]), func() (any, error) {
+				return nil, g.check(r, id)
+			})
+		}
+		if err == nil {
+			return user, nil
+		}
+		// The client that left may be another, whose check this one waited for.
+		if !errors.Is(err, errClientLeft) || r.Context().Err() != nil {
+			return "", err
+		}
+	}
+}
+
+// recall returns the verdict remembered about a credential.
+func (g *basicGate) recall(r *http.Request, id identity) (known bool, err error) {
+	now := time.Now()
+	if g.right.has(id, now) {
+		return true, nil
+	}
+	if g.wrong.has(id, now) {
+		return true, g.challenge(r)
+	}
+	return false, nil
+}
+
+// errClientLeft ends a check for which nobody waits.
+var errClientLeft = errors.New("client left while its credential was checked")
+
+// check asks the controller and remembers its verdict.
+func (g *basicGate) check(r *http.Request, id identity) error {
+	select {
+	case g.slots <- struct{}{}:
+		defer func() { <-g.slots }()
+	case <-r.Context().Done():
+		return errClientLeft
+	}
+	// The check before this one may have ended after admit looked.
+	if known, err := g.recall(r, id); known {
+		return err
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.closed {
+		return errGateClosed
+	}
+	_, err := authorized(g.controller, credentialOnly(r), nil)
+	if err == nil {
+		g.right.add(id, time.Now())
+	} else if _, ok := errors.AsType[auth.Challenge](err); ok {
+		g.wrong.add(id, time.Now())
+	}
+	return err
+}
+
+// challenge returns what the controller answers a client without credentials.
+func (g *basicGate) challenge(r *http.Request) error {
+	bare := credentialOnly(r)
+	bare.Header.Del("Authorization")
+	_, err := authorized(g.controller, bare, nil)
+	return err
+}
+
+// identify tells credentials apart without keeping them. A user name holds no
+// colon, so the pair is unambiguous.
+func (g *basicGate) identify(user, password string) identity {
+	mac := hmac.New(sha256.New, g.key[:])
+	_, _ = mac.Write([]byte(user + ":" + password))
+	return identity(mac.Sum(nil))
+}
+
+// close takes the file away when no check can read it any more: the controller
+// knows it by number, which the next file to be opened gets.
+func (g *basicGate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	g.file.remove()
+}

@@ -1,0 +1,190 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/distribution/distribution/v3/registry/api/errcode"
+	"github.com/distribution/distribution/v3/registry/auth"
+	"github.com/rs/zerolog"
+
+	"registrycache/images"
+	"registrycache/logger/accesslog"
+	"registrycache/router/address"
+)
+
+// handler answers every request.
+type handler struct {
+	state   atomic.Pointer[state]
+	store   *images.Store
+	records *accesslog.Writer // nil when it can't be opened
+	metrics *metrics
+	log     zerolog.Logger
+	// warnings is log for what clients can cause, limited in rate.
+	warnings zerolog.Logger
+}
+
+// statusClientLeft is recorded where a client did not wait for an answer, as
+// nginx does; nobody is sent it.
+const statusClientLeft = 499
+
+// ServeHTTP sees to what all answers have in common. However a request ends,
+// it is recorded.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	a := &answer{ResponseWriter: w, method: r.Method}
+	record := accesslog.Record{
+		Time: time.Now().UTC(), RemoteAddr: r.RemoteAddr, Method: r.Method,
+		Path: r.URL.EscapedPath(), UserAgent: r.UserAgent(),
+	}
+	a.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	setCacheStatus(a, accesslog.Local)
+	defer func() {
+		cause := recover()
+		if cause != nil {
+			cause = h.salvage(a, cause)
+		}
+		h.record(a, &record)
+		if cause != nil {
+			panic(cause)
+		}
+	}()
+	h.serve(a, r, &record)
+}
+
+// salvage answers a request that failed on a bug, if it still can. It returns
+// what to go on panicking with, if anything.
+func (h *handler) salvage(a *answer, cause any) any {
+	if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		return cause
+	}
+	h.log.Error().Any("panic", cause).Bytes("stack", debug.Stack()).Msg("a request failed on a bug; please report it")
+	if a.status != 0 {
+		return http.ErrAbortHandler
+	}
+	setCacheStatus(a, accesslog.Failed)
+	writeError(a, errcode.ErrorCodeUnknown.WithMessage("the cache failed on a bug; its log has more"))
+	return nil
+}
+
+// record notes how a request ended.
+func (h *handler) record(a *answer, record *accesslog.Record) {
+	record.Status, record.Bytes = a.status, a.sent
+	if record.Status == 0 {
+		record.Status = statusClientLeft
+	}
+	record.Duration = time.Since(record.Time).Seconds()
+	record.Cache = accesslog.ParseHeader(a.Header().Get(accesslog.HeaderName))
+	h.metrics.count(record)
+	if h.records != nil {
+		h.records.Log(*record)
+	}
+}
+
+func setCacheStatus(a *answer, s accesslog.CacheStatus) {
+	a.Header().Set(accesslog.HeaderName, s.Header())
+}
+
+func (h *handler) serve(a *answer, r *http.Request, record *accesslog.Record) {
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		a.Header().Set("Allow", "GET, HEAD")
+		refuse(a, r, errcode.ErrorCodeUnsupported.WithMessage(
+			r.Method+" is not supported: this is a pull-through cache; push to the upstream registry itself"))
+		return
+	case r.ContentLength != 0:
+		refuse(a, r, errcode.ErrorCodeSizeInvalid.WithMessage("a "+r.Method+" request takes no body"))
+		return
+	case !address.InAPI(record.Path):
+		h.outside(a, record.Path)
+		return
+	}
+
+	st, target, parseErr, err := h.admit(r, record)
+	if err != nil {
+		h.refuseAccess(a, r, err)
+		return
+	}
+	if parseErr != nil {
+		coded, _ := errors.AsType[errcode.Error](parseErr)
+		writeError(a, coded)
+		return
+	}
+	record.Kind = string(target.Kind)
+	switch target.Kind {
+	case address.Ping:
+		writeJSON(a, http.StatusOK, struct{}{})
+	case address.Catalog:
+		h.catalog(a, r, target)
+	default:
+		record.Upstream, record.Repository = target.Route.Path, target.Repository
+		record.Reference, record.Digest = target.Reference, target.Digest.String()
+		h.forward(a, r, target, st.upstreams[target.Route.Path])
+		if d := a.Header().Get(digestHeader); d != "" {
+			record.Digest = d
+		}
+	}
+}
+
+// admit parses the request and lets the gate decide about it. The client
+// learns what is wrong with the address only after it was admitted, since that
+// tells which upstreams there are.
+func (h *handler) admit(r *http.Request, record *accesslog.Record) (st *state, target address.Target, parseErr, err error) {
+	for {
+		st = h.state.Load()
+		target, parseErr = st.table.Parse(record.Path, r.URL.RawQuery)
+		record.User, err = st.gate.admit(r, access(target))
+		if !errors.Is(err, errGateClosed) {
+			return st, target, parseErr, err
+		}
+	}
+}
+
+// access is what a token must allow.
+func access(target address.Target) []auth.Access {
+	switch {
+	case target.Kind == address.Catalog:
+		return []auth.Access{{Resource: auth.Resource{Type: "registry", Name: "catalog"}, Action: "*"}}
+	case target.Repository != "":
+		return []auth.Access{{Resource: auth.Resource{Type: "repository", Name: target.Repository}, Action: "pull"}}
+	}
+	return nil
+}
+
+func (h *handler) refuseAccess(a *answer, r *http.Request, err error) {
+	if challenge, ok := errors.AsType[auth.Challenge](err); ok {
+		writeChallenge(a, r, challenge)
+		return
+	}
+	h.fail(a, r, errcode.ErrorCodeUnknown.WithMessage("client authentication failed on an error of the cache; its log has more"), err)
+}
+
+// fail answers with an error that is the cache's own, and reports its cause.
+func (h *handler) fail(a *answer, r *http.Request, answered errcode.Error, cause error) {
+	if errors.Is(r.Context().Err(), context.Canceled) {
+		panic(http.ErrAbortHandler) // the client left, and with it the reason to answer
+	}
+	h.warnings.Warn().Err(cause).Str("path", r.URL.EscapedPath()).Msg(answered.Message)
+	setCacheStatus(a, accesslog.Failed)
+	writeError(a, answered)
+}
+
+const greeting = `This is registry-cache, a pull-through cache for container registries.
+
+Pull through it by putting its address before the image's name:
+
+    podman pull <this address>/quay.io/podman/hello:latest
+`
+
+// outside answers what is no path of the registry API.
+func (h *handler) outside(a *answer, path string) {
+	a.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if path == "/" {
+		writeBody(a, http.StatusOK, []byte(greeting))
+		return
+	}
+	writeBody(a, http.StatusNotFound, []byte("not found; the registry API is at /v2/\n"))
+}

@@ -1,0 +1,156 @@
+package router
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	stdlog "log"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"registrycache/config"
+	"registrycache/images"
+	"registrycache/logger/accesslog"
+)
+
+// tuning is what a test makes smaller.
+type tuning struct {
+	// readHeaderTimeout is how long a client may take for its request's
+	// header, and for a TLS handshake.
+	readHeaderTimeout time.Duration
+	// idleTimeout is how long a connection without a request stays open.
+	idleTimeout time.Duration
+	// retryWaits are the pauses before a worker that can't be reached is asked
+	// again. A worker that restarts keeps its socket, so they need not
+	// cover its start.
+	retryWaits []time.Duration
+	// answerTimeout is how long a worker may take for the header of an answer.
+	// It is a last resort: workers have timeouts of their own for each phase.
+	answerTimeout time.Duration
+	newController newController
+}
+
+var productionTuning = tuning{
+	readHeaderTimeout: 10 * time.Second,
+	idleTimeout:       2 * time.Minute,
+	retryWaits:        []time.Duration{100 * time.Millisecond, 400 * time.Millisecond},
+	answerTimeout:     3 * time.Minute,
+	newController:     distributionController,
+}
+
+// maxHeaderBytes bounds the header of a request.
+const maxHeaderBytes = 64 << 10
+
+// Run serves clients on ln until ctx is done, then finishes the requests in
+// flight and returns nil. ready is called once when requests are answered.
+// Settings from updates replace first while requests run; those that can't be
+// used are reported and change nothing. An error means that nothing can be
+// served at all.
+func Run(ctx context.Context, first config.Router, updates <-chan config.Router, ln net.Listener, log zerolog.Logger, reg prometheus.Registerer, ready func()) error {
+	return run(ctx, first, updates, ln, log, reg, ready, productionTuning)
+}
+
+func run(ctx context.Context, first config.Router, updates <-chan config.Router, ln net.Listener, log zerolog.Logger, reg prometheus.Registerer, ready func(), tune tuning) error {
+	defer func() { _ = ln.Close() }()
+	silenceDistribution()
+	store, err := images.Open(first.StoreDir)
+	if err != nil {
+		return err
+	}
+	h := &handler{
+		store: store, log: log, metrics: newMetrics(reg),
+		// A client can cause these at will.
+		warnings: log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
+	}
+	st, err := newState(first, &state{}, tune)
+	if err != nil {
+		return err
+	}
+	h.state.Store(st)
+	defer func() { h.state.Load().close(&state{}) }()
+
+	records, err := accesslog.NewWriter(first.AccessLog, accesslog.WriterOptions{Log: log, Metrics: reg})
+	if err != nil {
+		log.Warn().Err(err).Msg("serving without an access log; images will not be marked as used")
+	} else {
+		h.records = records
+		defer func() {
+			if err := records.Close(); err != nil {
+				log.Warn().Err(err).Msg("the end of the access log may be missing")
+			}
+		}()
+	}
+
+	server := newServer(h, tune)
+	var serveErr error
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		serveErr = server.Serve(listener{ln, &h.state})
+	}()
+	ready()
+	for {
+		select {
+		case <-ctx.Done():
+			// The supervisor kills what takes longer than its grace.
+			err := server.Shutdown(context.WithoutCancel(ctx))
+			<-served
+			return err
+		case <-served:
+			_ = server.Close()
+			return fmt.Errorf("accept clients: %w", serveErr)
+		case settings, ok := <-updates:
+			if !ok {
+				updates = nil
+				continue
+			}
+			h.update(settings, tune)
+		}
+	}
+}
+
+// update swaps the settings, or keeps the old ones when the new are broken.
+func (h *handler) update(settings config.Router, tune tuning) {
+	old := h.state.Load()
+	next, err := newState(settings, old, tune)
+	if err != nil {
+		h.log.Error().Err(err).Msg("new settings are broken; the old ones stay in force")
+		return
+	}
+	h.state.Store(next)
+	old.close(next)
+	h.log.Info().Int("upstreams", len(settings.Routes)).Bool("tls", settings.TLS != nil).
+		Str("auth", settings.Auth.Type).Msg("settings reloaded")
+}
+
+func newServer(h *handler, tune tuning) *http.Server {
+	// HTTP/2 doubles the CPU of a blob and gains a puller nothing.
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:           h,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: tune.readHeaderTimeout,
+		IdleTimeout:       tune.idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		// There is no WriteTimeout: a slow client may take hours over a layer.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     stdlog.New(serverLog{h.warnings}, "", 0),
+	}
+}
+
+// serverLog takes what net/http has to say about connections.
+type serverLog struct{ log zerolog.Logger }
+
+func (l serverLog) Write(p []byte) (int, error) {
+	level := zerolog.WarnLevel
+	if bytes.HasPrefix(p, []byte("http: TLS handshake error")) {
+		level = zerolog.DebugLevel // port scans and health checks
+	}
+	l.log.WithLevel(level).Msg(string(bytes.TrimSpace(p)))
+	return len(p), nil
+}

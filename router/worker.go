@@ -1,0 +1,78 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"registrycache/config"
+	"registrycache/router/address"
+)
+
+// upstream is the worker of one upstream, behind its unix socket.
+type upstream struct {
+	name      string
+	socket    string
+	transport *http.Transport
+	waits     []time.Duration
+}
+
+const (
+	maxIdleConns    = 128
+	idleConnTimeout = 90 * time.Second
+)
+
+func newUpstream(route config.Route, tune tuning) *upstream {
+	var dialer net.Dialer
+	return &upstream{
+		name: route.Name, socket: route.Socket, waits: tune.retryWaits,
+		transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return dialer.DialContext(ctx, "unix", route.Socket)
+			},
+			DisableCompression:    true,
+			MaxIdleConnsPerHost:   maxIdleConns,
+			IdleConnTimeout:       idleConnTimeout,
+			ResponseHeaderTimeout: tune.answerTimeout,
+		},
+	}
+}
+
+// ask sends a request to the worker. Pulls change nothing, so one that
+// got no answer is sent again, a few times: a worker that was just replaced
+// cuts what it had not begun to answer.
+func (u *upstream) ask(ctx context.Context, method string, target address.Target, header http.Header) (*http.Response, error) {
+	request := (&http.Request{
+		Method: method,
+		// The host is for the form's sake; the socket says who is meant.
+		URL:    &url.URL{Scheme: "http", Host: "worker", Path: target.Path(), RawQuery: target.Query},
+		Header: header,
+	}).WithContext(ctx)
+	for try := 0; ; try++ {
+		response, err := u.transport.RoundTrip(request)
+		if err == nil || try == len(u.waits) || ctx.Err() != nil || !worthAnother(err) {
+			return response, err
+		}
+		timer := time.NewTimer(u.waits[try])
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// worthAnother says whether asking again may help. It won't when the worker
+// took the request and did not answer in time.
+func worthAnother(err error) bool {
+	// The full queue of a socket counts as a timeout, too.
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return true
+	}
+	timeout, ok := errors.AsType[net.Error](err)
+	return !ok || !timeout.Timeout()
+}
