@@ -98,7 +98,15 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("{}"))
 	f.Add([]byte(`{"time":"2026-03-04T05:06:07Z","method":"GET","status":200,"later":[1]}`))
 	f.Add([]byte(`null`))
+	for _, n := range []string{"200", "-1", "0", "01", "1.", "1.5", ".5", "1e3", "99999999999999999999", ""} {
+		f.Add([]byte(`{"time":"2026-03-04T05:06:07Z","method":"GET","status":` + n + `,"bytes":` + n + `,"duration":` + n + `}`))
+	}
 	f.Fuzz(func(t *testing.T, line []byte) {
+		if r, ok := parsePlain(line); ok {
+			var want Record
+			require.NoError(t, json.Unmarshal(line, &want), "%s", line)
+			require.Equal(t, want, r)
+		}
 		r, err := Parse(line)
 		if err != nil {
 			assert.Zero(t, r)
@@ -108,6 +116,16 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, err, "what was read can be written")
 		assert.Equal(t, r.Status, again.Status)
 	})
+}
+
+func TestWhatTheWriterMakesIsPlain(t *testing.T) {
+	r := sample()
+	line := appendLine(nil, &r)
+	got, ok := parsePlain(line[:len(line)-1])
+	require.True(t, ok, "%s", line)
+	require.True(t, got.Time.Equal(r.Time))
+	got.Time = r.Time
+	require.Equal(t, r, got)
 }
 
 func TestParseSaysWhatIsWrong(t *testing.T) {

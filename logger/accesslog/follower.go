@@ -122,37 +122,42 @@ func (f *Follower) drain(ctx context.Context, handle func(line []byte)) error {
 	return nil
 }
 
-// enter opens the file of the saved position, or else the oldest.
+// enter opens the file of the saved position, or else the oldest, and says
+// whether there is any.
 func (f *Follower) enter() (found bool, err error) {
-	infos, names, err := logFiles(f.path)
-	if err != nil || len(names) == 0 {
-		return false, ignoreNotExist(err)
+	files, err := logFiles(f.path)
+	if err != nil || len(files) == 0 {
+		return false, err
 	}
-	for i, info := range infos {
-		if inode(info) == f.saved.Inode {
-			return true, f.open(names[i], f.saved.Offset)
+	for _, file := range files {
+		if file.inode == f.saved.Inode {
+			_, err := f.open(file, f.saved.Offset)
+			return true, err
 		}
 	}
-	if f.saved != (position{}) {
+	opened, err := f.open(files[0], 0)
+	if opened && f.saved != (position{}) {
 		f.gaps.Add(1)
 	}
-	return true, f.open(names[0], 0)
+	return true, err
 }
 
-// next goes on with the file that was begun after this one. There may be none
-// yet, and then the file that was left stays open.
+// next goes on with the file that was begun after this one, and says whether
+// there is any. If there is not, the file that was left stays open.
 func (f *Follower) next() (found bool, err error) {
-	infos, names, err := logFiles(f.path)
-	if err != nil || len(names) == 0 {
-		return false, ignoreNotExist(err)
+	files, err := logFiles(f.path)
+	if err != nil || len(files) == 0 {
+		return false, err
 	}
-	for i, info := range infos {
-		if inode(info) == f.inode {
-			if i+1 == len(names) {
-				return false, nil // renamed, and its successor is not here yet
-			}
-			return true, f.open(names[i+1], 0)
+	for i, file := range files {
+		if file.inode != f.inode {
+			continue
 		}
+		if i+1 == len(files) {
+			return false, nil // rotated, and its successor is not here yet
+		}
+		_, err := f.open(files[i+1], 0)
+		return true, err
 	}
 	// This one was moved elsewhere or removed: what was written after it is
 	// what was not read.
@@ -160,34 +165,31 @@ func (f *Follower) next() (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for i, info := range infos {
-		if i+1 == len(names) || info.ModTime().After(left.ModTime()) {
-			return true, f.open(names[i], 0)
+	newest := len(files) - 1
+	for i, file := range files {
+		if i == newest || file.changed.After(left.ModTime()) {
+			_, err = f.open(file, 0)
+			break
 		}
 	}
-	return false, nil
+	return true, err
 }
 
-func ignoreNotExist(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-func (f *Follower) open(name string, offset int64) error {
-	file, err := os.Open(name)
+// open goes over to another file, unless its name means another one by now:
+// then the next look finds it.
+func (f *Follower) open(want logFile, offset int64) (opened bool, err error) {
+	file, err := os.Open(want.name)
 	if err != nil {
-		return ignoreNotExist(err) // rotated meanwhile: the next look finds it
+		return false, ignoreNotExist(err)
 	}
 	info, err := file.Stat()
-	if err != nil {
+	if err != nil || inode(info) != want.inode {
 		_ = file.Close()
-		return err
+		return false, err
 	}
 	f.leave()
-	f.file, f.inode, f.offset = file, inode(info), offset
-	return nil
+	f.file, f.inode, f.offset = file, want.inode, offset
+	return true, nil
 }
 
 func (f *Follower) leave() {

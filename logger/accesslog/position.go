@@ -2,13 +2,16 @@ package accesslog
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // position is a place in the log: a file, whatever its name is by now, and
@@ -44,33 +47,54 @@ func (p position) save(file string) error {
 	return nil
 }
 
-// logFiles returns the log at path and its rotated files, oldest first.
-func logFiles(path string) ([]os.FileInfo, []string, error) {
+// logFile is what a name of the log meant when it was looked at.
+type logFile struct {
+	name    string
+	inode   uint64
+	changed time.Time
+}
+
+// maxRotated is the highest number a rotated file is looked for at; dates are
+// higher.
+const maxRotated = 9999
+
+// logFiles returns the log at path and its rotated files, oldest first. Files
+// are renamed meanwhile, but only upwards: looked at from the newest on and
+// without leaving a number out, none slips through.
+func logFiles(path string) ([]logFile, error) {
 	entries, err := os.ReadDir(filepath.Dir(path))
 	if err != nil {
-		return nil, nil, err
+		return nil, ignoreNotExist(err)
 	}
-	base := filepath.Base(path)
-	var numbers []int
+	highest := 0
 	for _, e := range entries {
-		if suffix, ok := strings.CutPrefix(e.Name(), base+"."); ok {
-			if n, err := strconv.Atoi(suffix); err == nil && n > 0 && strconv.Itoa(n) == suffix {
-				numbers = append(numbers, n)
+		if suffix, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+"."); ok {
+			if n, err := strconv.Atoi(suffix); err == nil && n <= maxRotated {
+				highest = max(highest, n)
 			}
 		}
 	}
-	numbers = append(numbers, 0)
-	slices.Sort(numbers)
-	slices.Reverse(numbers)
-	var infos []os.FileInfo
-	var names []string
-	for _, n := range numbers {
+	var files []logFile
+	for n := range highest + 10 { // as many rotations may happen meanwhile
 		name := rotated(path, n)
-		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-			infos, names = append(infos, info), append(names, name)
+		info, err := os.Stat(name)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		again := func(f logFile) bool { return f.inode == inode(info) }
+		if !slices.ContainsFunc(files, again) {
+			files = append(files, logFile{name, inode(info), info.ModTime()})
 		}
 	}
-	return infos, names, nil
+	slices.Reverse(files)
+	return files, nil
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func inode(info os.FileInfo) uint64 {

@@ -1,0 +1,136 @@
+package logger
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/rs/zerolog"
+
+	"registrycache/images"
+	"registrycache/logger/accesslog"
+)
+
+const (
+	// again is how long a use stands for further ones of the same blob.
+	again = time.Minute
+	// maxBumped and maxNeeds bound the memory: blobs bumped of late, and
+	// digests that manifests need, each about 100 bytes, in two halves.
+	maxBumped = 32 << 10
+	maxNeeds  = 32 << 10
+	// reportEvery is how often failures are reported at most.
+	reportEvery = time.Minute
+)
+
+// uses turns lines of the access log into access times. It is for one
+// goroutine.
+type uses struct {
+	store      *images.Store
+	log        zerolog.Logger
+	metrics    metrics
+	bumped     *generations[digest.Digest, time.Time]
+	needs      *generations[digest.Digest, images.Needs]
+	reportedAt time.Time
+}
+
+func newUses(store *images.Store, log zerolog.Logger) *uses {
+	return &uses{
+		store: store, log: log, metrics: newMetrics(),
+		bumped: newGenerations[digest.Digest, time.Time](maxBumped),
+		needs:  newGenerations[digest.Digest, images.Needs](maxNeeds),
+	}
+}
+
+func (u *uses) line(line []byte) {
+	r, err := accesslog.Parse(line)
+	if err != nil {
+		u.metrics.lines.WithLabelValues("damaged").Inc()
+		return
+	}
+	d, ok := used(r)
+	if !ok {
+		u.metrics.lines.WithLabelValues("other").Inc()
+		return
+	}
+	u.metrics.lines.WithLabelValues("use").Inc()
+	t := r.Time
+	if now := time.Now(); t.After(now) {
+		t = now // a wrong clock must not keep a blob for ever
+	}
+	if r.Kind == "manifests" {
+		u.image(d, t)
+		return
+	}
+	u.touch(d, t)
+}
+
+// used returns the digest that a request made use of, if it did.
+func used(r accesslog.Record) (digest.Digest, bool) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return "", false
+	}
+	if r.Status/100 != 2 && r.Status != http.StatusNotModified {
+		return "", false
+	}
+	if r.Kind != "manifests" && r.Kind != "blobs" {
+		return "", false
+	}
+	d := digest.Digest(r.Digest)
+	return d, d.Validate() == nil
+}
+
+// image touches a manifest and all it needs, as far as it is here.
+func (u *uses) image(d digest.Digest, t time.Time) {
+	if !u.touch(d, t) {
+		return
+	}
+	needs, ok := u.needs.get(d)
+	if !ok {
+		var err error
+		if needs, err = u.store.Needs(d); err != nil {
+			return // evicted at this moment, or not a manifest
+		}
+	}
+	u.needs.put(d, needs, 1+len(needs.Manifests)+len(needs.Blobs))
+	for _, m := range needs.Manifests {
+		u.image(m, t)
+	}
+	for _, b := range needs.Blobs {
+		u.touch(b, t)
+	}
+}
+
+// touch records the use of a blob and says whether that was news: not if it is
+// not here, nor within a minute of the last time.
+func (u *uses) touch(d digest.Digest, t time.Time) bool {
+	if last, ok := u.bumped.get(d); ok && t.Sub(last) < again {
+		return false
+	}
+	err := u.store.Touch(d, t)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	u.bumped.put(d, t, 1)
+	if err != nil {
+		u.metrics.failed.Inc()
+		u.report(err)
+		return true
+	}
+	u.metrics.touches.Inc()
+	return true
+}
+
+func (u *uses) report(err error) {
+	if time.Since(u.reportedAt) < reportEvery {
+		return
+	}
+	u.reportedAt = time.Now()
+	event := u.log.Error().Err(err)
+	if errors.Is(err, fs.ErrPermission) {
+		event.Msg("uses can't be recorded, so eviction follows the time of the fetch: the store must belong to the user the cache runs as (chown -R it)")
+		return
+	}
+	event.Msg("uses can't be recorded, so eviction follows the time of the fetch")
+}
