@@ -2,13 +2,17 @@ package router
 
 import (
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"registrycache/logger/accesslog"
 )
 
 func TestCatalogIsPaged(t *testing.T) {
@@ -38,4 +42,16 @@ func TestCatalogIsPaged(t *testing.T) {
 	assert.JSONEq(t, `{"repositories":[]}`, body)
 	_, body = c.get("/v2/_catalog?n=100000")
 	assert.JSONEq(t, `{"repositories":["docker.io/library/a","quay.io/b","quay.io/c"]}`, body)
+}
+
+func TestCatalogOfABrokenStoreIsAnError(t *testing.T) {
+	c := newCache(t).start()
+	require.NoError(t, os.RemoveAll(c.settings.StoreDir))
+	require.NoError(t, os.WriteFile(c.settings.StoreDir, nil, 0o600))
+	response, body := c.get("/v2/_catalog")
+	assert.Equal(t, http.StatusInternalServerError, response.StatusCode)
+	assert.Equal(t, accesslog.Failed.Header(), response.Header.Get("Cache-Status"))
+	requireError(t, body, errcode.ErrorCodeUnknown, "store")
+	assert.NotContains(t, body, c.dir, "paths are for the log")
+	assert.Contains(t, c.log.String(), "not a directory")
 }
