@@ -1,0 +1,198 @@
+package fill
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"registrycache/images"
+)
+
+// fill brings one blob into the store. It is in the engine's map from its start
+// until the blob is stored and linked, or given up: who comes in between joins.
+type fill struct {
+	engine  *Engine
+	digest  digest.Digest
+	started time.Time
+
+	// The engine's lock guards what follows.
+
+	// members are the repositories that the upstream gives the blob to.
+	members map[string]Source
+	// current is the try that newcomers follow.
+	current *transfer
+}
+
+func newFill(e *Engine, repo string, d digest.Digest, src Source) *fill {
+	f := &fill{engine: e, digest: d, started: time.Now(), members: map[string]Source{repo: src}}
+	f.current = newTransfer(f)
+	return f
+}
+
+// source returns the source to use for a request after so many failures: they
+// may be those of one repository's.
+func (f *fill) source(failures int) Source {
+	f.engine.mu.Lock()
+	defer f.engine.mu.Unlock()
+	repos := slices.Sorted(maps.Keys(f.members))
+	return f.members[repos[failures%len(repos)]]
+}
+
+// run sees the fill through all its tries.
+func (f *fill) run() {
+	m := f.engine.metrics
+	m.started.Inc()
+	m.running.Inc()
+	defer m.running.Dec()
+
+	again := chances{wrongDigest: 1, changed: 1}
+	for t := f.current; t != nil; {
+		var next *transfer
+		switch err := t.run(); {
+		case err == nil:
+			f.keep(t)
+		case again.after(t, err):
+			next = f.restart(t, err)
+		default:
+			f.giveUp(t, err)
+		}
+		t.release()
+		t = next
+	}
+}
+
+// chances are how often a try may follow another.
+type chances struct{ wrongDigest, changed int }
+
+// after says whether the outcome of t deserves another try, from the start.
+func (c *chances) after(t *transfer, err error) bool {
+	switch {
+	case errors.Is(err, errChanged):
+		c.changed--
+		return c.changed >= 0
+	case errors.Is(err, ErrWrongDigest) && t.resumed > 0:
+		// What an earlier process left was damaged, as by power loss. The next
+		// try has nothing of it.
+		return true
+	case errors.Is(err, ErrWrongDigest):
+		c.wrongDigest--
+		return c.wrongDigest >= 0
+	}
+	return false
+}
+
+// restart ends t and returns its successor, which begins with an empty file.
+func (f *fill) restart(t *transfer, err error) *transfer {
+	e := f.engine
+	f.report(t, err, "fetched again from the start")
+	t.discard()
+	next := newTransfer(f)
+	e.mu.Lock()
+	f.current = next
+	e.mu.Unlock()
+	t.end(errAgain)
+	return next
+}
+
+// giveUp ends the fill without a blob.
+func (f *fill) giveUp(t *transfer, err error) {
+	e := f.engine
+	forReaders := err
+	_, storeFailed := errors.AsType[*storeError](err)
+	switch {
+	case errors.Is(err, errStored):
+		forReaders = errAgain
+		t.discard()
+	case storeFailed:
+		e.health.broken(err)
+		e.metrics.failed.Inc()
+		t.discard()
+	case errors.Is(err, ErrWrongDigest):
+		f.report(t, err, "fill given up")
+		e.metrics.failed.Inc()
+		t.discard()
+	default:
+		f.report(t, err, "fill given up")
+		e.metrics.failed.Inc()
+		t.preserve()
+	}
+	e.mu.Lock()
+	delete(e.fills, f.digest)
+	e.mu.Unlock()
+	t.end(forReaders)
+}
+
+// report counts and logs what is wrong with the bytes or the upstream.
+func (f *fill) report(t *transfer, err error, what string) {
+	e := f.engine
+	if errors.Is(err, ErrWrongDigest) && t.resumed == 0 {
+		e.metrics.wrongDigests.Inc()
+	}
+	ev := e.log.Error()
+	if errors.Is(err, ErrClosed) || permanent(err) {
+		ev = e.log.Info() // no fault, or one that the client hears of
+	}
+	p := t.progress()
+	ev.Err(err).Stringer("digest", f.digest).Str("repository", f.repository()).
+		Int64("size", p.Size).Int64("have", p.Have).Int64("resumed", p.Resumed).Msg(what)
+}
+
+// repository names one that takes part, upstream included.
+func (f *fill) repository() string {
+	f.engine.mu.Lock()
+	defer f.engine.mu.Unlock()
+	return slices.Min(slices.Collect(maps.Keys(f.members)))
+}
+
+// keep stores the verified blob. Readers need not wait for it: when it fails
+// they still have the file.
+func (f *fill) keep(t *transfer) {
+	e := f.engine
+	err := e.files.commit(t.file, f.digest)
+	if err == nil {
+		t.part.slot.removeState()
+		e.metrics.completed.Inc()
+	} else {
+		e.metrics.failed.Inc()
+		t.preserve()
+	}
+	if err = errors.Join(err, f.link()); err != nil {
+		e.health.broken(err)
+		return
+	}
+	e.health.fine()
+	e.log.Debug().Stringer("digest", f.digest).Int64("size", t.knownSize()).
+		Int64("resumed", t.resumed).Dur("took", time.Since(f.started)).Msg("blob stored")
+}
+
+// link links the stored blob to every member, those that come meanwhile too,
+// and takes the fill out of the map.
+func (f *fill) link() error {
+	e := f.engine
+	linked := make(map[string]bool)
+	var failed error
+	for {
+		e.mu.Lock()
+		var todo []string
+		for repo := range f.members {
+			if !linked[repo] {
+				todo = append(todo, repo)
+			}
+		}
+		if len(todo) == 0 {
+			delete(e.fills, f.digest)
+			e.mu.Unlock()
+			return failed
+		}
+		e.mu.Unlock()
+		for _, repo := range todo {
+			linked[repo] = true
+			if err := e.store.Link(repo, images.Layer, f.digest); err != nil {
+				failed = err
+			}
+		}
+	}
+}
