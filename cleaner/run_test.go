@@ -1,0 +1,163 @@
+package cleaner
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"registrycache/config"
+)
+
+// looks counts lines of the report, one for each look at the store.
+type looks struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *looks) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *looks) take() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return bytes.Count(l.text.Bytes(), []byte{'\n'})
+}
+
+// running is Run on a clock that the test turns.
+type running struct {
+	looks
+	t       *testing.T
+	updates chan config.Cleaner
+	stop    func()
+}
+
+func start(t *testing.T, set config.Cleaner) *running {
+	r := &running{t: t, updates: make(chan config.Cleaner)}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	ready := make(chan struct{})
+	go func() {
+		done <- Run(ctx, set, r.updates, zerolog.New(&r.looks), prometheus.NewRegistry(), func() { close(ready) })
+	}()
+	<-ready
+	synctest.Wait()
+	r.stop = func() {
+		cancel()
+		require.NoError(t, <-done)
+	}
+	return r
+}
+
+// after turns the clock and requires so many looks at the store meanwhile.
+func (r *running) after(d time.Duration, want int) {
+	r.t.Helper()
+	time.Sleep(d)
+	synctest.Wait()
+	require.Equal(r.t, want, r.take())
+}
+
+func TestRunLooksAtOnceAndThenAgain(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, config.Cleaner{StoreDir: dir, MaxSize: 1 << 40, RunEvery: 10 * time.Minute})
+		defer r.stop()
+		r.after(0, 1)
+		r.after(10*time.Minute-1, 0)
+		r.after(1, 1)
+		r.after(30*time.Minute, 3)
+	})
+}
+
+func TestNewSettingsHoldAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		set := config.Cleaner{StoreDir: dir, MaxSize: 1 << 40, RunEvery: time.Hour}
+		r := start(t, set)
+		defer r.stop()
+		r.after(0, 1)
+		r.after(10*time.Minute, 0)
+
+		set.RunEvery = 15 * time.Minute // since the last look, 5 from now
+		r.updates <- set
+		r.after(5*time.Minute-1, 0)
+		r.after(1, 1)
+		r.after(15*time.Minute, 1)
+
+		set.RunEvery = time.Second // long over
+		r.after(time.Minute, 0)
+		r.updates <- set
+		r.after(0, 1)
+
+		set.RunEvery = time.Hour
+		r.updates <- set
+		r.after(0, 0)
+		set.MaxSize = 1 << 30
+		r.updates <- set
+		r.after(0, 1)
+		set.LogLevel = "debug"
+		r.updates <- set
+		r.after(0, 0)
+
+		close(r.updates)
+		r.after(time.Hour, 1)
+	})
+}
+
+// In the bubble it is the year 2000, and whatever is in a store too new.
+func TestWhatIsTooNewIsLookedAtAgainSoon(t *testing.T) {
+	s := newStore(t)
+	s.layer(t, "a", 100)
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, config.Cleaner{StoreDir: s.dir, MaxSize: 1, RunEvery: time.Hour})
+		defer r.stop()
+		r.after(0, 1)
+		r.after(soon-1, 0)
+		r.after(1, 1)
+	})
+}
+
+func TestAnErrorIsReportedAndTriedAgain(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, config.Cleaner{StoreDir: dir, MaxSize: 1 << 40, RunEvery: time.Hour})
+		defer r.stop()
+		r.after(0, 1)
+		blobs := filepath.Join(dir, "docker/registry/v2/blobs")
+		require.NoError(t, os.Remove(blobs))
+		require.NoError(t, os.WriteFile(blobs, nil, 0o600))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Contains(t, r.text.String(), `"level":"error"`)
+		require.Contains(t, r.text.String(), "not a directory")
+		r.take()
+
+		require.NoError(t, os.Remove(blobs))
+		require.NoError(t, os.Mkdir(blobs, 0o755))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Contains(t, r.text.String(), `"level":"info"`)
+	})
+}
+
+func TestRunFailsWhereItCanNotWork(t *testing.T) {
+	notReady := func() { t.Error("ready") }
+	reg := prometheus.NewRegistry()
+	err := Run(context.Background(), config.Cleaner{StoreDir: "/dev/null/store"}, nil, zerolog.Nop(), reg, notReady)
+	require.ErrorContains(t, err, "open the store: mkdir /dev/null")
+	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "registry_cache_store_bytes"}))
+	err = Run(context.Background(), config.Cleaner{StoreDir: t.TempDir()}, nil, zerolog.Nop(), reg, notReady)
+	require.ErrorContains(t, err, "registry_cache_store_bytes")
+}
