@@ -45,7 +45,10 @@ func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logg
 		return err
 	}
 	defer client.Close()
-	fills := fill.New(store, fill.Options{Log: log, Registerer: reg})
+	// The fill engine knows of no upstream, but its metrics meet those of other
+	// workers on one page.
+	ofUpstream := prometheus.WrapRegistererWith(prometheus.Labels{"upstream": s.Upstream.Name}, reg)
+	fills := fill.New(store, fill.Options{Log: log, Registerer: ofUpstream})
 	defer closeFills(fills, log)
 	cache, err := pullthrough.New(pullthrough.Options{
 		Settings: s.Upstream, Offline: s.Offline, Store: store,
