@@ -462,8 +462,13 @@ func TestRequestsInFlightAreFinished(t *testing.T) {
 	stopped := make(chan struct{})
 	go func() { w.stop(); close(stopped) }()
 	require.Eventually(t, func() bool { // no new connection is taken
-		_, err := w.client.Get("http://worker/v2/")
-		return err != nil
+		resp, err := w.client.Get("http://worker/v2/")
+		if err != nil {
+			return true
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		return false
 	}, 10*time.Second, time.Millisecond)
 	close(release)
 	a := <-got

@@ -44,7 +44,8 @@ type fakeUpstream struct {
 	calls     map[string]int // by method
 	// fail answers a method's calls with an error while it is set.
 	fail map[string]error
-	// hang makes resolve wait until it is closed, or the context ends.
+	// hang makes all but blobs and manifests wait until it is closed, or the
+	// context ends.
 	hang chan struct{}
 	// body replaces the bodies of blobs.
 	body func(content []byte) io.ReadCloser
@@ -94,19 +95,25 @@ func (f *fakeUpstream) hanging() chan struct{} {
 	return f.hang
 }
 
-func (f *fakeUpstream) ResolveManifest(ctx context.Context, repo, ref string) (v1.Descriptor, error) {
-	err := f.called("resolve")
+// calledSlowly is called for what may hang.
+func (f *fakeUpstream) calledSlowly(ctx context.Context, method string) error {
+	err := f.called(method)
 	f.mu.Lock()
 	hang := f.hang
 	f.mu.Unlock()
-	if hang != nil {
-		select {
-		case <-hang:
-		case <-ctx.Done():
-			return v1.Descriptor{}, &upstream.Error{Upstream: "quay.io", Kind: upstream.Unavailable, Err: ctx.Err()}
-		}
+	if hang == nil {
+		return err
 	}
-	if err != nil {
+	select {
+	case <-hang:
+		return err
+	case <-ctx.Done():
+		return &upstream.Error{Upstream: "quay.io", Kind: upstream.Unavailable, Err: ctx.Err()}
+	}
+}
+
+func (f *fakeUpstream) ResolveManifest(ctx context.Context, repo, ref string) (v1.Descriptor, error) {
+	if err := f.calledSlowly(ctx, "resolve"); err != nil {
 		return v1.Descriptor{}, err
 	}
 	f.mu.Lock()
@@ -172,8 +179,8 @@ func (f *fakeUpstream) OpenBlob(_ context.Context, repo string, d digest.Digest,
 	return &upstream.Blob{Body: body, Offset: offset, Size: int64(len(b)), Ranged: offset > 0 || end >= 0}, nil
 }
 
-func (f *fakeUpstream) Tags(_ context.Context, repo string, n int, last string) ([]string, bool, error) {
-	if err := f.called("tags"); err != nil {
+func (f *fakeUpstream) Tags(ctx context.Context, repo string, n int, last string) ([]string, bool, error) {
+	if err := f.calledSlowly(ctx, "tags"); err != nil {
 		return nil, false, err
 	}
 	f.mu.Lock()
@@ -194,8 +201,8 @@ func (f *fakeUpstream) Tags(_ context.Context, repo string, n int, last string) 
 	return tags, false, nil
 }
 
-func (f *fakeUpstream) Referrers(_ context.Context, repo string, d digest.Digest) ([]byte, error) {
-	if err := f.called("referrers"); err != nil {
+func (f *fakeUpstream) Referrers(ctx context.Context, repo string, d digest.Digest) ([]byte, error) {
+	if err := f.calledSlowly(ctx, "referrers"); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
@@ -299,10 +306,11 @@ func benchIn(t *testing.T, dir string, up *fakeUpstream, change ...func(*Options
 	return &bench{Cache: cache, t: t, up: up, dir: dir, log: log}
 }
 
-// breakStore makes every further write to the store fail, for root too.
-func (b *bench) breakStore() {
+// breakStore makes every further write to parts of the store fail, for root
+// too.
+func (b *bench) breakStore(parts ...string) {
 	b.t.Helper()
-	for _, sub := range []string{"repositories", "fills", "blobs"} {
+	for _, sub := range parts {
 		path := filepath.Join(b.dir, "docker/registry/v2", sub)
 		require.NoError(b.t, os.Rename(path, path+".moved"))
 		require.NoError(b.t, os.WriteFile(path, nil, 0o444))

@@ -139,9 +139,10 @@ func TestUnwritableStoreFailsNoPull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		d, blobs := b.up.addImage(t, "podman/hello", "latest", "hello")
-		b.breakStore()
-		for range 5 {
+		b.breakStore("repositories", "fills", "blobs")
+		for i := range 5 {
 			a := b.byTag("podman/hello", "latest")
+			require.Equal(t, 2*i+1, b.up.count("manifest"), "one fetch for the tag and its manifest")
 			require.NoError(t, a.err)
 			assert.Equal(t, d, a.digest)
 			assert.Equal(t, accesslog.Passed, a.cache)
@@ -155,6 +156,24 @@ func TestUnwritableStoreFailsNoPull(t *testing.T) {
 		assert.Equal(t, "hello", w.Body.String())
 		assert.Equal(t, accesslog.Passed, accesslog.ParseHeader(w.Header().Get(accesslog.HeaderName)))
 	})
+}
+
+func TestTagIsNotKeptWithoutItsManifest(t *testing.T) {
+	b := newBench(t)
+	b.up.addImage(t, "podman/hello", "latest", "hello")
+	b.breakStore("fills")
+	require.NoError(t, b.byTag("podman/hello", "latest").err)
+	_, _, err := b.store.Tag("quay.io/podman/hello", "latest")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+func TestUpstreamThatConfirmsAnotherDigest(t *testing.T) {
+	b := newBench(t)
+	d := b.up.addManifest("org/app", "", v1.MediaTypeImageIndex, []byte(`{"manifests":[]}`))
+	require.NoError(t, b.byDigest("org/app", d).err)
+	b.up.tags["org/other:"+d.String()] = b.up.addManifest("org/other", "", v1.MediaTypeImageIndex, []byte(`{}`))
+	codeIs(t, codeUpstreamInvalid, b.byDigest("org/other", d).err)
+	assert.False(t, b.store.HasLink("quay.io/org/other", images.Manifest, d))
 }
 
 func TestEvictedManifestOfAFreshTagIsFetchedAgain(t *testing.T) {

@@ -142,3 +142,24 @@ func TestManyClientsAreOneListOfReferrers(t *testing.T) {
 		assert.Equal(t, 1, b.up.count("referrers"))
 	})
 }
+
+func TestHungUpstreamLeavesTheKnownReferrers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, staleFor(time.Hour))
+		d := digest.FromString("subject")
+		b.up.referrers["org/app@"+d.String()] = []byte(someReferrers)
+		require.Equal(t, 200, b.getReferrers("GET", "org/app", d, "").Code)
+		b.up.hanging()
+		start := time.Now()
+		assert.Equal(t, accesslog.Stale, cacheOf(b.getReferrers("GET", "org/app", d, "")))
+		assert.Equal(t, patience, time.Since(start))
+
+		b.circuit.failed(errSlow, 0)
+		start = time.Now()
+		assert.Equal(t, accesslog.Stale, cacheOf(b.getReferrers("GET", "org/app", d, "")))
+		assert.Zero(t, time.Since(start), "an open circuit is not waited for")
+
+		time.Sleep(time.Hour)
+		assert.Equal(t, http.StatusServiceUnavailable, b.getReferrers("GET", "org/app", d, "").Code, "too old")
+	})
+}

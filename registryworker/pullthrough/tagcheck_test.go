@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
+	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/image-spec/specs-go"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -338,18 +340,39 @@ func TestOneBrokenRepositoryDoesNotStopTheOthers(t *testing.T) {
 }
 
 func TestRetryAfterKeepsTheCircuitOpen(t *testing.T) {
+	for after, want := range map[time.Duration]time.Duration{
+		5 * time.Minute: 5 * time.Minute,
+		24 * time.Hour:  maxRetryAfter,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t)
+			_, blobs := b.up.addImage(t, "podman/hello", "latest", "hello")
+			require.NoError(t, b.byTag("podman/hello", "latest").err)
+			b.have("podman/hello", blobs...)
+			b.up.failing(&upstream.Error{Kind: upstream.RateLimited, RetryAfter: after}, "resolve")
+			before := b.up.count("resolve")
+			start := time.Now()
+			for b.up.count("resolve") < before+2 {
+				require.Equal(t, accesslog.Stale, b.byTag("podman/hello", "latest").cache)
+				time.Sleep(time.Second)
+				synctest.Wait()
+			}
+			assert.InDelta(t, want.Seconds(), time.Since(start).Seconds(), 2)
+		})
+	}
+}
+
+func TestFailuresAtOnceAreOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
-		_, blobs := b.up.addImage(t, "podman/hello", "latest", "hello")
-		require.NoError(t, b.byTag("podman/hello", "latest").err)
-		b.have("podman/hello", blobs...)
-		b.up.failing(&upstream.Error{Kind: upstream.RateLimited, RetryAfter: 5 * time.Minute}, "resolve")
-		before := b.up.count("resolve")
-		for range 290 {
-			require.Equal(t, accesslog.Stale, b.byTag("podman/hello", "latest").cache)
-			time.Sleep(time.Second)
+		for range 10 {
+			b.circuit.failed(upErr(upstream.Unavailable), 0)
 		}
-		assert.Equal(t, before+1, b.up.count("resolve"))
+		assert.Equal(t, minPause, b.circuit.pause)
+		time.Sleep(minPause)
+		synctest.Wait()
+		assert.False(t, b.circuit.blocks(nil))
+		assert.Equal(t, 1, strings.Count(b.log.String(), "The upstream fails"))
 	})
 }
 
@@ -383,6 +406,38 @@ func TestStaleIsOnlyWhatCanBePulled(t *testing.T) {
 
 	require.NoError(t, os.Remove(b.store.BlobPath(blobs[1].Digest)))
 	codeIs(t, errcode.ErrorCodeUnavailable, down().err) // the layer was evicted
+}
+
+func TestWhatAnImageNeedNotHave(t *testing.T) {
+	b := newBench(t)
+	layer := b.up.addBlob("org/app", "layer")
+	empty := v1.Descriptor{MediaType: v1.MediaTypeEmptyJSON, Digest: digest.FromString("{}"), Size: 2}
+	foreign := v1.Descriptor{MediaType: "application/foreign", Digest: digest.FromString("far"), URLs: []string{"https://example.com/far"}}
+	mine := b.up.addManifest("org/app", "artifact", v1.MediaTypeImageManifest, encode(t, v1.Manifest{
+		MediaType: v1.MediaTypeImageManifest, Config: empty, Layers: []v1.Descriptor{foreign, layer},
+	}))
+	b.up.addManifest("org/app", "attested", v1.MediaTypeImageIndex, encode(t, v1.Index{
+		MediaType: v1.MediaTypeImageIndex,
+		Manifests: []v1.Descriptor{{Digest: mine, Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"}}},
+	}))
+	for _, tag := range []string{"artifact", "attested"} {
+		require.NoError(t, b.byTag("org/app", tag).err)
+	}
+	b.have("org/app", layer)
+	b.up.failing(upErr(upstream.Unavailable), "resolve")
+	require.NoError(t, b.byTag("org/app", "artifact").err)
+	codeIs(t, errcode.ErrorCodeUnavailable, b.byTag("org/app", "attested").err)
+
+	// A layer that only another repository may serve is as good as none.
+	b.up.failing(nil, "resolve")
+	other := b.up.addBlob("org/other", "other")
+	b.up.addManifest("org/app", "unlinked", v1.MediaTypeImageManifest, encode(t, v1.Manifest{
+		MediaType: v1.MediaTypeImageManifest, Config: empty, Layers: []v1.Descriptor{other},
+	}))
+	require.NoError(t, b.byTag("org/app", "unlinked").err)
+	b.have("org/other", other)
+	b.up.failing(upErr(upstream.Unavailable), "resolve")
+	codeIs(t, errcode.ErrorCodeUnavailable, b.byTag("org/app", "unlinked").err)
 }
 
 func TestColdTagWaitsForASlowUpstream(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
@@ -124,4 +126,19 @@ func TestKnownTagsWhileTheUpstreamFails(t *testing.T) {
 	_, _, err = off.listTags("org/other", -1, "")
 	codeIs(t, errcode.ErrorCodeNameUnknown, err)
 	assert.Empty(t, off.up.calls)
+}
+
+func TestHungUpstreamLeavesTheKnownTags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.up.addImage(t, "org/app", "v1", "v1")
+		require.NoError(t, b.byTag("org/app", "v1").err)
+		b.up.hanging()
+		start := time.Now()
+		tags, status, err := b.listTags("org/app", -1, "")
+		require.Equal(t, io.EOF, err)
+		assert.Equal(t, []string{"v1"}, tags)
+		assert.Equal(t, accesslog.Stale, status)
+		assert.Equal(t, tagListPatience, time.Since(start))
+	})
 }
