@@ -1,10 +1,13 @@
 package upstream
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -90,6 +93,9 @@ func (c *Client) fetchManifest(ctx context.Context, op, repo, ref string) (v1.De
 	if got := want.Algorithm().FromBytes(payload); got != want {
 		return v1.Descriptor{}, nil, c.report.wrap(op, invalid("the content is %s and not %s", got, want))
 	}
+	if !isJSONObject(payload) {
+		return v1.Descriptor{}, nil, c.report.wrap(op, invalid("the answer is no manifest but %s", describe(resp.Header.Get("Content-Type"))))
+	}
 	return v1.Descriptor{
 		MediaType: resp.Header.Get("Content-Type"), Digest: want, Size: int64(len(payload)),
 	}, payload, nil
@@ -99,6 +105,22 @@ func (c *Client) manifestCall(method, op, repo, ref string) call {
 	q := c.call(method, op, repo, "manifests", ref)
 	q.header.Set("Accept", manifestTypes)
 	return q
+}
+
+// isJSONObject holds for every manifest there is, of known or unknown type, and
+// not for the login or error page of something between here and the upstream
+// that answers 200 to everything.
+func isJSONObject(payload []byte) bool {
+	trimmed := bytes.TrimLeft(payload, " \t\r\n")
+	return len(trimmed) > 0 && trimmed[0] == '{' && json.Valid(payload)
+}
+
+// describe names an unexpected media type for an error message.
+func describe(contentType string) string {
+	if contentType == "" {
+		return "something without a media type"
+	}
+	return strconv.Quote(contentType)
 }
 
 // differs says whether an upstream contradicts the digest that was asked for.

@@ -146,7 +146,23 @@ func TestManifest(t *testing.T) {
 		requireKind(t, Unavailable, err)
 		assert.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	})
-	largest := bytes.Repeat([]byte(" "), images.MaxManifestSize)
+	for name, page := range map[string]string{
+		"a login page": "<html>Welcome</html>", "nothing": "", "a list": "[]", "half": `{"config":`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "text/html")
+				_, _ = io.WriteString(w, page)
+			})
+			c := newClient(t, s.URL)
+			_, _, err := c.Manifest(t.Context(), "org/app", digest.FromString(page))
+			requireKind(t, Invalid, err)
+			assert.ErrorContains(t, err, `no manifest but "text/html"`)
+			_, err = c.ResolveManifest(t.Context(), "org/app", "latest")
+			requireKind(t, Invalid, err)
+		})
+	}
+	largest := append([]byte("{}"), bytes.Repeat([]byte(" "), images.MaxManifestSize-2)...)
 	for name, test := range map[string]struct {
 		content []byte
 		length  bool
