@@ -67,7 +67,11 @@ func (c *cleaner) clean(ctx context.Context, s config.Cleaner) (again bool, err 
 	if r.blobs > 0 {
 		event.Time("evicted_up_to_use", r.last)
 	}
-	event.Str("took", c.now().Sub(start).Round(time.Millisecond).String()).Msg("store looked at")
+	message := "store looked at"
+	if r.blobs > 0 {
+		message = "store cleaned"
+	}
+	event.Str("took", c.now().Sub(start).Round(time.Millisecond).String()).Msg(message)
 	return r.bytes < g.reclaim && r.young > 0, nil
 }
 
