@@ -74,7 +74,9 @@ func (s tagService) List(ctx context.Context, limit int, last string) ([]string,
 	return nil, x.fail(err, errcode.ErrorCodeNameUnknown)
 }
 
-// listUpstream follows the upstream's pages until there are enough tags.
+// listUpstream follows the upstream's pages until there are enough tags. An
+// upstream that sends all at once, more than it was asked for, knows no pages,
+// and some of those know no order either: both are made here.
 func (s tagService) listUpstream(ctx context.Context, limit int, last string) ([]string, error) {
 	var tags []string
 	for range maxTagPages {
@@ -85,6 +87,11 @@ func (s tagService) listUpstream(ctx context.Context, limit int, last string) ([
 		got, more, err := s.upstream.Tags(ctx, s.remote, n, last)
 		if err != nil {
 			return nil, err
+		}
+		if len(got) > n && !more {
+			slices.Sort(got)
+			rest, err := page(got, limit-len(tags), last)
+			return append(tags, rest...), err
 		}
 		// Some registries ignore last and begin anew.
 		got = after(got, last)

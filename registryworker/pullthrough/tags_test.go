@@ -67,14 +67,40 @@ func TestAllTagsAreManyPages(t *testing.T) {
 }
 
 // deafUpstream gives all tags, whatever was asked for.
-type deafUpstream struct{ *fakeUpstream }
-
-func (deafUpstream) Tags(context.Context, string, int, string) ([]string, bool, error) {
-	return []string{"z", "a", "m"}, true, nil
+type deafUpstream struct {
+	*fakeUpstream
+	more bool
 }
 
-func TestTagsOfAnUpstreamWithoutPagesEnd(t *testing.T) {
-	b := newBench(t, func(o *Options) { o.Client = deafUpstream{newFake()} })
+func (d deafUpstream) Tags(context.Context, string, int, string) ([]string, bool, error) {
+	return []string{"z", "a", "m"}, d.more, nil
+}
+
+func TestTagsOfAnUpstreamWithoutPages(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.Client = deafUpstream{newFake(), false} })
+	for _, c := range []struct {
+		limit int
+		last  string
+		want  []string
+		err   error
+	}{
+		{-1, "", []string{"z", "a", "m"}, io.EOF},
+		{2, "", []string{"a", "m"}, nil},
+		{2, "m", []string{"z"}, io.EOF},
+		{2, "z", nil, io.EOF},
+		{1, "", []string{"a"}, nil},
+		{9, "", []string{"z", "a", "m"}, io.EOF},
+	} {
+		tags, _, err := b.listTags("org/app", c.limit, c.last)
+		if len(c.want) > 0 || len(tags) > 0 {
+			assert.Equal(t, c.want, tags, "%+v", c)
+		}
+		assert.Equal(t, c.err, err, "%+v", c)
+	}
+}
+
+func TestTagsOfAnUpstreamThatBeginsAnewEnd(t *testing.T) {
+	b := newBench(t, func(o *Options) { o.Client = deafUpstream{newFake(), true} })
 	for _, c := range []struct {
 		limit int
 		last  string
