@@ -19,6 +19,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	// One test runs it as another user.
+	if err := os.Chmod(dir, 0o755); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if err := harness.Build(dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -13,14 +13,17 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
+
+	"registrycache/images"
 )
 
 // Options is how an appliance is configured.
 type Options struct {
 	// Logins become the pull secret: key to user:password, or to nothing for
-	// an entry without credentials. Nil is no pull secret.
+	// an entry without credentials.
 	Logins map[string]string
 	// Upstreams become CONFIG_FILE.
 	Upstreams map[string]Settings
@@ -42,13 +45,35 @@ type Appliance struct {
 	env []string
 }
 
-// Paths of the appliance's files.
+// PullSecret is the path of the pull secret.
 func (a *Appliance) PullSecret() string { return filepath.Join(a.Dir, "pull-secret.json") }
+
+// ConfigFile is the path of CONFIG_FILE.
 func (a *Appliance) ConfigFile() string { return filepath.Join(a.Dir, "config.yaml") }
-func (a *Appliance) Store() string      { return filepath.Join(a.Dir, "store") }
-func (a *Appliance) RunDir() string     { return filepath.Join(a.Dir, "run") }
-func (a *Appliance) Certs() string      { return filepath.Join(a.Dir, "certs") }
-func (a *Appliance) AccessLog() string  { return filepath.Join(a.RunDir(), "log", "access.log") }
+
+// Store is REGISTRYDIR.
+func (a *Appliance) Store() string { return filepath.Join(a.Dir, "store") }
+
+// RunDir is RUNDIR.
+func (a *Appliance) RunDir() string { return filepath.Join(a.Dir, "run") }
+
+// Certs is CERTSDIR.
+func (a *Appliance) Certs() string { return filepath.Join(a.Dir, "certs") }
+
+// AccessLog is the path of the access log.
+func (a *Appliance) AccessLog() string { return filepath.Join(a.RunDir(), "log", "access.log") }
+
+// WaitStored waits until a blob is in the store: its last byte goes out a
+// little earlier.
+func (a *Appliance) WaitStored(t testing.TB, blob string) {
+	t.Helper()
+	store, err := images.Open(a.Store())
+	require.NoError(t, err)
+	Eventually(t, func() bool {
+		_, err := store.StatBlob(digest.Digest(blob))
+		return err == nil
+	}, "%s is stored", blob)
+}
 
 // Cache is an appliance that caches the upstream as quay.io, and is ready.
 func Cache(t testing.TB, u *Upstream) *Appliance {
@@ -79,16 +104,11 @@ func Configure(t testing.TB, o Options) *Appliance {
 	env := map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": dir, "CONFIG_FILE": a.ConfigFile(),
 		"REGISTRYDIR": a.Store(), "RUNDIR": a.RunDir(), "CERTSDIR": a.Certs(),
-		"LISTEN_ADDR": a.Addr, "METRICS_ADDR": a.MetricsAddr, "LOG_LEVEL": "debug",
-	}
-	env["PULLSECRETPATH"] = a.PullSecret()
-	if o.Logins == nil {
-		o.Logins = map[string]string{}
+		"LISTEN_ADDR": a.Addr, "METRICS_ADDR": a.MetricsAddr,
+		"PULLSECRETPATH": a.PullSecret(),
 	}
 	WriteFile(t, a.PullSecret(), PullSecret(t, o.Logins))
-	if o.Upstreams != nil {
-		WriteFile(t, a.ConfigFile(), ConfigFile(t, o.Upstreams))
-	}
+	WriteFile(t, a.ConfigFile(), ConfigFile(t, o.Upstreams))
 	maps.Copy(env, o.Env)
 	for _, key := range slices.Sorted(maps.Keys(env)) {
 		a.env = append(a.env, key+"="+strings.ReplaceAll(env[key], "{dir}", dir))
@@ -147,14 +167,14 @@ func (a *Appliance) Start() {
 func (a *Appliance) WaitReady() {
 	a.t.Helper()
 	Eventually(a.t, func() bool {
-		require.False(a.t, a.Ended(), "the appliance ended:\n%s", a.Process.Output())
+		require.False(a.t, a.Ended(), "the appliance ended:\n%s", a.Output())
 		resp, err := http.Get("http://" + a.MetricsAddr + "/readyz")
 		if err != nil {
 			return false
 		}
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
-	}, "ready:\n%s", deferred(a.Process.Output))
+	}, "ready:\n%s", deferred(a.Output))
 }
 
 // end stops the appliance at the end of a test, and shows its log if the test
@@ -167,7 +187,7 @@ func (a *Appliance) end() {
 		}
 	}
 	if a.t.Failed() {
-		a.t.Logf("log of the appliance in %s:\n%s", a.Dir, a.Process.Output())
+		a.t.Logf("log of the appliance in %s:\n%s", a.Dir, a.Output())
 	}
 }
 
@@ -175,7 +195,7 @@ func (a *Appliance) end() {
 func (a *Appliance) Stop() {
 	a.t.Helper()
 	a.Signal(a.t, syscall.SIGTERM)
-	require.Equal(a.t, 0, a.Wait(a.t), "exit code after SIGTERM:\n%s", deferred(a.Process.Output))
+	require.Equal(a.t, 0, a.Wait(a.t), "exit code after SIGTERM:\n%s", deferred(a.Output))
 }
 
 // Restart stops and starts it.
@@ -192,14 +212,14 @@ func (a *Appliance) WaitLog(parts ...string) string {
 	Eventually(a.t, func() bool {
 		found = a.LogLine(parts...)
 		return found != ""
-	}, "a log line with %q:\n%s", parts, deferred(a.Process.Output))
+	}, "a log line with %q:\n%s", parts, deferred(a.Output))
 	return found
 }
 
 // LogLine returns the last line of the log with all the given parts, or "".
 func (a *Appliance) LogLine(parts ...string) string {
 	found := ""
-	for line := range strings.Lines(a.Process.Output()) {
+	for line := range strings.Lines(a.Output()) {
 		if !slices.ContainsFunc(parts, func(p string) bool { return !strings.Contains(line, p) }) {
 			found = line
 		}

@@ -38,6 +38,14 @@ func Status(code int, fields ...string) Fault {
 	}
 }
 
+// AddHeader passes the answer on with one more header field.
+func AddHeader(name, value string) Fault {
+	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		w.Header().Set(name, value)
+		next.ServeHTTP(w, r)
+	}
+}
+
 // Wait holds the request back until the channel is closed.
 func Wait(until <-chan struct{}) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {

@@ -1,12 +1,17 @@
 package harness
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 // Proc is a process as /proc shows it.
@@ -70,6 +75,44 @@ func (a *Appliance) Child(t testing.TB, cmdline string) int {
 func Alive(pid int) bool {
 	for _, p := range Procs() {
 		if p.Pid == pid {
+			return true
+		}
+	}
+	return false
+}
+
+// CPU is the processor time that a process has used so far (proc(5), stat; the
+// unit is a hundredth of a second on every Linux).
+func CPU(t testing.TB, pid int) time.Duration {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	require.NoError(t, err)
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	var ticks int64
+	for _, field := range fields[11:13] { // utime, stime
+		n, err := strconv.ParseInt(field, 10, 64)
+		require.NoError(t, err)
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+// MemoryHas says whether a string is in the memory of a process.
+func MemoryHas(t testing.TB, pid int, text string) bool {
+	t.Helper()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	require.NoError(t, err)
+	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	require.NoError(t, err)
+	defer func() { _ = memory.Close() }()
+	for line := range strings.Lines(string(maps)) {
+		var from, to int64
+		var mode string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || !strings.HasPrefix(mode, "rw") {
+			continue
+		}
+		content, _ := io.ReadAll(io.NewSectionReader(memory, from, to-from)) // parts may have gone meanwhile
+		if bytes.Contains(content, []byte(text)) {
 			return true
 		}
 	}

@@ -29,9 +29,16 @@ const registryTokenAuth = `auth:
   token: {realm: %s, service: %s, issuer: %s, rootcertbundle: %s}
 `
 
+// ServeStore has docker-registry serve a store that is already there, and
+// returns its host:port.
+func ServeStore(t testing.TB, store string) string {
+	t.Helper()
+	return NewFront(t, "127.0.0.1:0", forward(startRegistry(t, store, nil)), nil).Host()
+}
+
 // startRegistry runs Debian's docker-registry on a unix socket and returns a
 // transport to it; with tokens it demands Bearer tokens of that server.
-func startRegistry(t testing.TB, tokens *TokenServer) http.RoundTripper {
+func startRegistry(t testing.TB, store string, tokens *TokenServer) http.RoundTripper {
 	t.Helper()
 	Require(t, "docker-registry")
 	dir := TempDir(t)
@@ -41,7 +48,7 @@ func startRegistry(t testing.TB, tokens *TokenServer) http.RoundTripper {
 		auth = fmt.Sprintf(registryTokenAuth, tokens.Realm(), tokenService, tokenIssuer, tokens.Bundle)
 	}
 	config := filepath.Join(dir, "config.yml")
-	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, registryConfig, filepath.Join(dir, "data"), socket, auth), 0o600))
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, registryConfig, store, socket, auth), 0o600))
 	cmd := exec.Command("docker-registry", "serve", config)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "OTEL_TRACES_EXPORTER=none"}
 	process := StartProcess(t, cmd)

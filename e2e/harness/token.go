@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,9 +44,10 @@ type TokenServer struct {
 	cert []byte // DER
 	key  *ecdsa.PrivateKey
 
-	mu    sync.Mutex
-	users map[string]User
-	ttl   time.Duration
+	mu     sync.Mutex
+	users  map[string]User
+	ttl    time.Duration
+	issued []string
 }
 
 // NewTokenServer listens on the address, of which the port is usually 0.
@@ -65,6 +67,15 @@ func NewTokenServer(t testing.TB, addr string, users map[string]User) *TokenServ
 // Realm is the address that clients fetch tokens from.
 func (s *TokenServer) Realm() string { return s.URL() + "/token" }
 
+// Environment makes a registry or the cache want this server's tokens.
+func (s *TokenServer) Environment() map[string]string {
+	return map[string]string{
+		"REGISTRY_AUTH": "token", "REGISTRY_AUTH_TOKEN_REALM": s.Realm(),
+		"REGISTRY_AUTH_TOKEN_SERVICE": tokenService, "REGISTRY_AUTH_TOKEN_ISSUER": tokenIssuer,
+		"REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE": s.Bundle,
+	}
+}
+
 // SetUser adds or replaces a user.
 func (s *TokenServer) SetUser(name string, user User) {
 	s.mu.Lock()
@@ -77,6 +88,13 @@ func (s *TokenServer) RemoveUser(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.users, name)
+}
+
+// Issued are the tokens given out so far.
+func (s *TokenServer) Issued() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.issued)
 }
 
 type access struct {
@@ -108,6 +126,9 @@ func (s *TokenServer) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	s.mu.Lock()
+	s.issued = append(s.issued, token)
+	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "expires_in": int(ttl.Seconds())})
 }
@@ -117,7 +138,7 @@ func (u User) sees(repo string) bool {
 		if ok, _ := path.Match(pattern, repo); ok {
 			return true
 		}
-		if prefix, any := strings.CutSuffix(pattern, "/*"); any && strings.HasPrefix(repo, prefix+"/") {
+		if prefix, deep := strings.CutSuffix(pattern, "/*"); deep && strings.HasPrefix(repo, prefix+"/") {
 			return true
 		}
 	}

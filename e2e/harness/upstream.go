@@ -69,7 +69,7 @@ func NewUpstream(t testing.TB, list ...UpstreamOption) *Upstream {
 	t.Helper()
 	o := options(list)
 	tokens := NewTokenServer(t, o.addr, o.users)
-	transport := startRegistry(t, tokens)
+	transport := startRegistry(t, TempDir(t), tokens)
 	return &Upstream{
 		Front:  NewFront(t, o.addr, forward(transport), o.tls),
 		Tokens: tokens, push: &pusher{to: transport, tokens: tokens},
@@ -77,11 +77,12 @@ func NewUpstream(t testing.TB, list ...UpstreamOption) *Upstream {
 }
 
 // NewOpenUpstream runs a registry in this process that wants no credentials
-// and has the referrers API, which docker-registry 2.8 has not.
+// and has the referrers API, which docker-registry 2.8 has not. All its
+// repositories share their blobs.
 func NewOpenUpstream(t testing.TB, list ...UpstreamOption) *Upstream {
 	t.Helper()
 	o := options(list)
-	handler := registry.New(registry.WithReferrersSupport(true), registry.Logger(quiet))
+	handler := asSpecified(registry.New(registry.WithReferrersSupport(true), registry.Logger(quiet)))
 	return &Upstream{Front: NewFront(t, o.addr, handler, o.tls), push: direct{handler}}
 }
 
