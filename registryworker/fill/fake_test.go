@@ -63,8 +63,10 @@ type exchange struct {
 	stallAt    int64                           // offset at which nothing comes any more, or -1
 	gate       func(off int64) <-chan struct{} // to be waited for before the byte at off is sent
 	corrupt    func(off int64, p []byte)
+	pauses     []int64 // offsets at which a read ends
 	chunk      int
-	ignoreDone bool // the body does not end with the context
+	ignoreDone bool   // the body does not end with the context
+	closed     func() // called when the body is closed
 }
 
 func newOrigin(content []byte) *origin {
@@ -118,6 +120,20 @@ func (o *origin) assertOnce(t testing.TB) {
 			require.Failf(t, "not sent exactly once", "byte %d of %d was sent %d times", i, len(o.sent), n)
 		}
 	}
+}
+
+// sentBytes returns how many bytes left the origin, and fails when one did so
+// twice.
+func (o *origin) sentBytes(t testing.TB) int {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	require.LessOrEqual(t, slices.Max(o.sent), 1, "bytes were sent twice")
+	total := 0
+	for _, n := range o.sent {
+		total += n
+	}
+	return total
 }
 
 // statOrigin is an origin that can be asked without a transfer.
@@ -174,8 +190,8 @@ func (b *originBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	to := x.to
-	for _, stop := range []int64{x.dropAt, x.stallAt} {
-		if stop >= 0 {
+	for _, stop := range append(x.pauses, x.dropAt, x.stallAt) {
+		if stop > b.pos {
 			to = min(to, stop)
 		}
 	}
@@ -199,7 +215,12 @@ func (b *originBody) Read(p []byte) (int, error) {
 }
 
 func (b *originBody) Close() error {
-	b.once.Do(func() { close(b.closed) })
+	b.once.Do(func() {
+		close(b.closed)
+		if b.x.closed != nil {
+			b.x.closed()
+		}
+	})
 	return nil
 }
 
@@ -226,6 +247,21 @@ func flipFirstByte(x *exchange) {
 	x.corrupt = func(off int64, p []byte) {
 		if off == 0 {
 			p[0] ^= 1
+		}
+	}
+}
+
+// pauseAt sends the bytes before off at once, and the others when more is closed.
+func pauseAt(off int64, more <-chan struct{}) func(*exchange) {
+	open := make(chan struct{})
+	close(open)
+	return func(x *exchange) {
+		x.pauses = append(x.pauses, off)
+		x.gate = func(at int64) <-chan struct{} {
+			if at < off {
+				return open
+			}
+			return more
 		}
 	}
 }
@@ -268,7 +304,12 @@ var smallOptions = Options{ParallelFrom: 64 << 10, SegmentSize: 16 << 10, Connec
 
 func newBench(t testing.TB, opt Options) *bench {
 	t.Helper()
-	b := openBench(t, t.TempDir(), opt)
+	return newBenchIn(t, t.TempDir(), opt)
+}
+
+func newBenchIn(t testing.TB, dir string, opt Options) *bench {
+	t.Helper()
+	b := openBench(t, dir, opt)
 	t.Cleanup(func() { require.NoError(t, b.Close(context.Background())) })
 	return b
 }

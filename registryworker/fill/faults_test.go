@@ -217,14 +217,18 @@ func TestWrongBytesOfASmallBlobGoUnnoticed(t *testing.T) {
 func TestWrongBytesOfALargeBlob(t *testing.T) {
 	b := newBench(t, Options{})
 	o := newOrigin(randomBytes(200_000))
-	second := make(chan struct{})
-	o.script = []func(*exchange){flipFirstByte, func(x *exchange) {
-		x.gate = func(int64) <-chan struct{} { return second }
-	}}
+	begun, second := make(chan struct{}), make(chan struct{})
+	o.script = []func(*exchange){
+		all(flipFirstByte, pauseAt(100_000, begun)),
+		func(x *exchange) { x.gate = func(int64) <-chan struct{} { return second } },
+	}
 	r := b.open(t, o, o.digest)
+	_, err := io.CopyN(io.Discard, r, 100_000)
+	require.NoError(t, err)
+	close(begun)
 	got, err := io.ReadAll(r)
 	require.ErrorIs(t, err, ErrWrongDigest)
-	require.Less(t, len(got), len(o.content))
+	require.Less(t, len(got), 100_000)
 	// The error stays, and does not turn into the bytes of the second try.
 	_, err = r.Read(make([]byte, 10))
 	require.ErrorIs(t, err, ErrWrongDigest)

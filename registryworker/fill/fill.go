@@ -93,7 +93,7 @@ func (f *fill) restart(t *transfer, err error) *transfer {
 	e.mu.Lock()
 	f.current = next
 	e.mu.Unlock()
-	t.end(errAgain)
+	t.replace(next)
 	return next
 }
 
@@ -119,9 +119,7 @@ func (f *fill) giveUp(t *transfer, err error) {
 		e.metrics.failed.Inc()
 		t.preserve()
 	}
-	e.mu.Lock()
-	delete(e.fills, f.digest)
-	e.mu.Unlock()
+	f.remove()
 	t.end(forReaders)
 }
 
@@ -151,32 +149,40 @@ func (f *fill) repository() string {
 // they still have the file.
 func (f *fill) keep(t *transfer) {
 	e := f.engine
-	err := e.files.commit(t.file, f.digest)
-	if err == nil {
-		t.part.slot.removeState()
-		e.metrics.completed.Inc()
-	} else {
+	if err := e.files.commit(t.file, f.digest); err != nil {
+		e.health.broken(err)
 		e.metrics.failed.Inc()
 		t.preserve()
-	}
-	if err = errors.Join(err, f.link()); err != nil {
-		e.health.broken(err)
+		f.remove()
 		return
 	}
-	e.health.fine()
+	t.part.slot.removeState()
+	e.metrics.completed.Inc()
+	if err := f.link(); err != nil {
+		e.health.broken(err)
+	} else {
+		e.health.fine()
+	}
 	e.log.Debug().Stringer("digest", f.digest).Int64("size", t.knownSize()).
 		Int64("resumed", t.resumed).Dur("took", time.Since(f.started)).Msg("blob stored")
 }
 
+// remove takes the fill out of the map: who comes from now on starts another.
+func (f *fill) remove() {
+	f.engine.mu.Lock()
+	defer f.engine.mu.Unlock()
+	delete(f.engine.fills, f.digest)
+}
+
 // link links the stored blob to every member, those that come meanwhile too,
-// and takes the fill out of the map.
+// and then takes the fill out of the map.
 func (f *fill) link() error {
 	e := f.engine
 	linked := make(map[string]bool)
 	var failed error
 	for {
-		e.mu.Lock()
 		var todo []string
+		e.mu.Lock()
 		for repo := range f.members {
 			if !linked[repo] {
 				todo = append(todo, repo)
@@ -184,15 +190,14 @@ func (f *fill) link() error {
 		}
 		if len(todo) == 0 {
 			delete(e.fills, f.digest)
-			e.mu.Unlock()
-			return failed
 		}
 		e.mu.Unlock()
+		if len(todo) == 0 {
+			return failed
+		}
 		for _, repo := range todo {
 			linked[repo] = true
-			if err := e.store.Link(repo, images.Layer, f.digest); err != nil {
-				failed = err
-			}
+			failed = errors.Join(failed, e.store.Link(repo, images.Layer, f.digest))
 		}
 	}
 }

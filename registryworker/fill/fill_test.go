@@ -84,17 +84,7 @@ func TestBytesFlowBeforeTheEnd(t *testing.T) {
 	b := newBench(t, Options{})
 	o := newOrigin(randomBytes(200_000))
 	rest := make(chan struct{})
-	open := make(chan struct{})
-	close(open)
-	o.every = func(x *exchange) {
-		x.chunk = 100_000
-		x.gate = func(off int64) <-chan struct{} {
-			if off < 100_000 {
-				return open
-			}
-			return rest
-		}
-	}
+	o.every = pauseAt(100_000, rest)
 	r := b.open(t, o, o.digest)
 	half := make([]byte, 100_000)
 	_, err := io.ReadFull(r, half)

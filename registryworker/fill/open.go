@@ -14,23 +14,10 @@ func (r *Reader) open() error {
 		if found || err != nil {
 			return err
 		}
-		if err := r.follow(); !errors.Is(err, errAgain) {
+		if err := r.join(); !errors.Is(err, errAgain) {
 			return err
 		}
 	}
-}
-
-// reopen turns to another try, of which the reader gets all.
-func (r *Reader) reopen() error {
-	size := r.size
-	r.leave()
-	if err := r.open(); err != nil {
-		return err
-	}
-	if r.size != size {
-		return &changedError{size, r.size}
-	}
-	return nil
 }
 
 // openStored opens a blob that is in the store, once the upstream agreed that
@@ -52,28 +39,22 @@ func (r *Reader) openStored() (found bool, err error) {
 		r.link()
 	}
 	r.attach(storedTransfer(f, size))
-	r.size = size
-	return true, nil
+	return true, r.learnSize(size)
 }
 
-// follow joins the fill of the blob or starts it, and waits for the size. It
-// returns errAgain when things have changed meanwhile.
-func (r *Reader) follow() error {
+// join joins the fill of the blob, or starts it. It returns errAgain when things
+// have changed meanwhile.
+func (r *Reader) join() error {
 	t, how, err := r.engine.join(r.repo, r.digest, r.src)
 	if err != nil {
 		return err
 	}
-	r.attach(t)
 	r.joined = how != entryStarted
-	err = t.opened(r.ctx)
+	err = r.follow(t)
 	switch {
 	case err == nil:
-	case errors.Is(err, errDirect):
-		r.leave()
-		return r.openDirect()
 	case how == entryStranger && r.ctx.Err() == nil:
-		r.leave() // what the upstream said was to another repository
-		return errAgain
+		return errAgain // what the upstream said was to another repository
 	default:
 		return err
 	}
@@ -88,7 +69,50 @@ func (r *Reader) follow() error {
 	if r.joined {
 		r.engine.metrics.joined.Inc()
 	}
-	r.size = t.knownSize()
+	return nil
+}
+
+// follow attaches the reader to t, or to the try that replaces it, and waits
+// for the size. It takes over a reference to t.
+func (r *Reader) follow(t *transfer) error {
+	for t != nil {
+		r.attach(t)
+		err := t.opened(r.ctx)
+		if err == nil {
+			return r.learnSize(t.knownSize())
+		}
+		if !errors.Is(err, errAgain) {
+			r.leave()
+		}
+		if errors.Is(err, errDirect) {
+			return r.openDirect()
+		}
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+		t = t.successor()
+		r.leave()
+	}
+	return errAgain
+}
+
+// change turns to the try that replaces the one the reader follows, of which it
+// has given out nothing.
+func (r *Reader) change() error {
+	t := r.t.successor()
+	r.leave()
+	if err := r.follow(t); !errors.Is(err, errAgain) {
+		return err
+	}
+	return r.open()
+}
+
+// learnSize fails when a client was told another size.
+func (r *Reader) learnSize(size int64) error {
+	if r.size >= 0 && r.size != size {
+		return &changedError{r.size, size}
+	}
+	r.size = size
 	return nil
 }
 

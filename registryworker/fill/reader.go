@@ -119,7 +119,7 @@ func (r *Reader) readAt(p []byte, off int64) (int, error) {
 		case errors.Is(err, errAgain) && r.begun:
 			return 0, r.t.outcome // what came so far would not fit the next try
 		case errors.Is(err, errAgain):
-			if err := r.reopen(); err != nil {
+			if err := r.change(); err != nil {
 				return 0, err
 			}
 		default:

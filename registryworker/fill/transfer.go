@@ -57,20 +57,21 @@ type transfer struct {
 	part    *partial // nil when no file could be made
 	resumed int64    // bytes that were on the disk
 
-	mu       sync.Mutex
-	refs     int   // the fill's and the readers'; the last one closes file
-	size     int64 // -1 when not known
-	have     spans
-	unsaved  int64 // bytes since the state was written
-	saved    time.Time
-	hash     *prefixHash // where the verifier stopped
-	hashing  int64       // what the verifier was last woken for
-	outcome  error       // of settled; nil when verified
-	verified bool
-	err      error // what readers get when there is nothing more to read
-	readers  map[*Reader]struct{}
-	waiting  []*Reader // for the byte at their offset, longest first
-	schedule schedule
+	mu          sync.Mutex
+	refs        int   // the fill's, the readers' and a predecessor's; the last one closes file
+	size        int64 // -1 when not known
+	have        spans
+	unsaved     int64 // bytes since the state was written
+	saved       time.Time
+	hash        *prefixHash // where the verifier stopped
+	hashing     int64       // what the verifier was last woken for
+	outcome     error       // of settled; nil when verified
+	verified    bool
+	err         error     // what readers get when there is nothing more to read
+	replacement *transfer // the try that replaces this one, when err is errAgain
+	readers     map[*Reader]struct{}
+	waiting     []*Reader // for the byte at their offset, longest first
+	schedule    schedule
 }
 
 func newTransfer(f *fill) *transfer {
@@ -230,12 +231,31 @@ func (t *transfer) settle(outcome error) {
 	}
 }
 
-// end gives readers the error. It is errAgain when another try is there for
-// those who can begin with it.
+// end gives readers the error.
 func (t *transfer) end(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.endLocked(err)
+}
+
+// replace sends those readers to next that can begin with it.
+func (t *transfer) replace(next *transfer) {
+	next.acquire()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.replacement = next
+	t.endLocked(errAgain)
+}
+
+// successor returns the try that replaces t, with a reference, or nil. The
+// caller has a reference to t, which keeps it.
+func (t *transfer) successor() *transfer {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.replacement != nil {
+		t.replacement.acquire()
+	}
+	return t.replacement
 }
 
 func (t *transfer) endLocked(err error) {
@@ -308,8 +328,14 @@ func (t *transfer) acquire() {
 func (t *transfer) release() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.refs--; t.refs == 0 && t.file != nil {
+	if t.refs--; t.refs > 0 {
+		return
+	}
+	if t.file != nil {
 		_ = t.file.Close() // all that mattered was synced
+	}
+	if t.replacement != nil {
+		t.replacement.release()
 	}
 }
 
