@@ -195,7 +195,7 @@ func (f *fakeUpstream) Tags(ctx context.Context, repo string, n int, last string
 		return nil, false, upErr(upstream.NotFound)
 	}
 	slices.Sort(tags)
-	if len(tags) > n {
+	if n >= 0 && len(tags) > n {
 		return tags[:n], true, nil
 	}
 	return tags, false, nil

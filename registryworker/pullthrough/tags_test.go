@@ -2,12 +2,9 @@ package pullthrough
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http/httptest"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
@@ -54,70 +51,6 @@ func TestTagsAreTheUpstreams(t *testing.T) {
 	codeIs(t, errcode.ErrorCodeNameUnknown, err)
 }
 
-func TestAllTagsAreManyPages(t *testing.T) {
-	b := newBench(t)
-	const many = 2*maxTagPage + 7
-	for i := range many {
-		b.up.tags[fmt.Sprintf("org/app:%06d", i)] = digest.FromString("x")
-	}
-	tags, _, err := b.listTags("org/app", -1, "")
-	require.Equal(t, io.EOF, err)
-	require.Len(t, tags, many)
-	assert.Equal(t, 3, b.up.count("tags"))
-}
-
-// deafUpstream gives all tags, whatever was asked for.
-type deafUpstream struct {
-	*fakeUpstream
-	more bool
-}
-
-func (d deafUpstream) Tags(context.Context, string, int, string) ([]string, bool, error) {
-	return []string{"z", "a", "m"}, d.more, nil
-}
-
-func TestTagsOfAnUpstreamWithoutPages(t *testing.T) {
-	b := newBench(t, func(o *Options) { o.Client = deafUpstream{newFake(), false} })
-	for _, c := range []struct {
-		limit int
-		last  string
-		want  []string
-		err   error
-	}{
-		{-1, "", []string{"z", "a", "m"}, io.EOF},
-		{2, "", []string{"a", "m"}, nil},
-		{2, "m", []string{"z"}, io.EOF},
-		{2, "z", nil, io.EOF},
-		{1, "", []string{"a"}, nil},
-		{9, "", []string{"z", "a", "m"}, io.EOF},
-	} {
-		tags, _, err := b.listTags("org/app", c.limit, c.last)
-		if len(c.want) > 0 || len(tags) > 0 {
-			assert.Equal(t, c.want, tags, "%+v", c)
-		}
-		assert.Equal(t, c.err, err, "%+v", c)
-	}
-}
-
-func TestTagsOfAnUpstreamThatBeginsAnewEnd(t *testing.T) {
-	b := newBench(t, func(o *Options) { o.Client = deafUpstream{newFake(), true} })
-	for _, c := range []struct {
-		limit int
-		last  string
-		want  []string
-		err   error
-	}{
-		{-1, "", []string{"z", "a", "m"}, io.EOF},
-		{2, "", []string{"z", "a"}, nil},
-		{2, "a", []string{"m"}, io.EOF},
-		{2, "m", nil, io.EOF},
-	} {
-		tags, _, err := b.listTags("org/app", c.limit, c.last)
-		assert.ElementsMatch(t, c.want, tags, "%+v", c)
-		assert.Equal(t, c.err, err, "%+v", c)
-	}
-}
-
 func TestKnownTagsWhileTheUpstreamFails(t *testing.T) {
 	b := newBench(t)
 	for _, tag := range []string{"v1", "v2", "v3"} {
@@ -154,17 +87,18 @@ func TestKnownTagsWhileTheUpstreamFails(t *testing.T) {
 	assert.Empty(t, off.up.calls)
 }
 
-func TestHungUpstreamLeavesTheKnownTags(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t)
-		b.up.addImage(t, "org/app", "v1", "v1")
-		require.NoError(t, b.byTag("org/app", "v1").err)
-		b.up.hanging()
-		start := time.Now()
-		tags, status, err := b.listTags("org/app", -1, "")
-		require.Equal(t, io.EOF, err)
-		assert.Equal(t, []string{"v1"}, tags)
-		assert.Equal(t, accesslog.Stale, status)
-		assert.Equal(t, tagListPatience, time.Since(start))
-	})
+func TestOpenCircuitLeavesTheKnownTags(t *testing.T) {
+	b := newBench(t)
+	b.up.addImage(t, "org/app", "v1", "v1")
+	require.NoError(t, b.byTag("org/app", "v1").err)
+	b.circuit.failed(errSlow, 0)
+	tags, status, err := b.listTags("org/app", -1, "")
+	require.Equal(t, io.EOF, err)
+	assert.Equal(t, []string{"v1"}, tags)
+	assert.Equal(t, accesslog.Stale, status)
+	assert.Zero(t, b.up.count("tags"))
+
+	_, _, err = b.listTags("org/other", -1, "")
+	codeIs(t, errcode.ErrorCodeNameUnknown, err)
+	assert.Equal(t, 1, b.up.count("tags"), "who knows nothing asks all the same")
 }
