@@ -93,6 +93,9 @@ func (d *direct) readAt(p []byte, off int64) (int, error) {
 			var n int
 			if n, err = d.a.Read(p); n > 0 {
 				d.retries.progress()
+				if off+int64(n) == d.r.size {
+					d.disconnect() // there may be others who wait
+				}
 				return d.check(p[:n], off)
 			}
 			if err == io.EOF {

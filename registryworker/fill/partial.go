@@ -108,6 +108,7 @@ func openPartial(store *images.Store, ops files, d digest.Digest) (*partial, err
 			continue
 		}
 		if err != nil {
+			_ = os.Remove(dir)
 			return nil, err
 		}
 		switch err := lock(f); {
