@@ -11,6 +11,7 @@ package cleaner
 import (
 	"context"
 	"errors"
+	"reflect"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -130,7 +131,7 @@ func (r *runner) update(set config.Cleaner) {
 	r.set = set
 	r.every = max(set.RunEvery, atMost)
 	old.RunEvery, old.LogLevel = set.RunEvery, set.LogLevel
-	if old != set {
+	if !reflect.DeepEqual(old, set) {
 		r.stale, r.every = true, 0
 	}
 	if !r.running && !r.ended.IsZero() {

@@ -147,6 +147,15 @@ type Cleaner struct {
 	MinFreeBytes   int64
 	MinFreePercent float64
 	// MaxAge evicts what nobody used for so long; 0 is never.
-	MaxAge   time.Duration
+	MaxAge time.Duration
+	// Quotas are sorted by Path.
+	Quotas []Quota
+	// Pins are patterns of names that are never evicted: path.Match, or a
+	// trailing /* for any depth, with the Path of the upstream first and, if
+	// wanted, a tag or a pattern of tags after a colon.
+	Pins []string
+	// Hosted is the first part of the names of pushed images, which are never
+	// evicted; empty is none.
+	Hosted   string
 	LogLevel string
 }

@@ -41,6 +41,7 @@ func (l *loader) loadUpstreams() {
 	l.checkAddressing(file, keys)
 	l.loadHosted(file)
 	l.loadPins(file)
+	l.tellCleaner()
 	l.setDefaultRegistry()
 }
 
