@@ -96,7 +96,9 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler, log zerolog.Log
 		log.Warn().Dur("after", drainTimeout).Msg("Requests were still in flight; they are cut off")
 		err = server.Close()
 	}
-	<-done
+	if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package pullthrough
 
 import (
+	"errors"
 	"net/http"
 	"path"
 	"strings"
@@ -55,7 +56,7 @@ func (c *Cache) admit(r *http.Request) (request, error) {
 func refuse(w http.ResponseWriter, err error) {
 	h := w.Header()
 	h.Set("Cache-Control", noStore)
-	if e, ok := err.(errcode.Error); ok && e.Code == errcode.ErrorCodeUnsupported {
+	if e, ok := errors.AsType[errcode.Error](err); ok && e.Code == errcode.ErrorCodeUnsupported {
 		h.Set("Allow", "GET, HEAD")
 	}
 	// The client may have gone; there is nobody else to tell.

@@ -60,9 +60,10 @@ func (c *Cache) serveReferrers(x *exchange, r *http.Request, q request) {
 // trusted for TagMaxAge, and stale for StaleIfError while the upstream fails.
 func (r *repository) listReferrers(ctx context.Context, x *exchange, d digest.Digest) ([]byte, error) {
 	key := r.name + "#" + d.String()
+	// In this order: what was asked for in between is in the store, too.
+	known, ok := r.states.Get(key)
 	stored, written, err := r.store.Referrers(r.name, d)
 	have := err == nil
-	known, ok := r.states.Get(key)
 	switch {
 	case r.offline && !have:
 		return nil, r.offlineError("the list of referrers of "+d.String(), errcode.ErrorCodeManifestUnknown)
@@ -128,7 +129,7 @@ func (r *repository) fetchReferrers(ctx context.Context, d digest.Digest, key st
 	if err != nil {
 		return fetchedReferrers{}, err
 	}
-	r.states.Add(key, state{checked: time.Now()})
+	defer func() { r.states.Add(key, state{checked: time.Now()}) }()
 	if stored, _, err := r.store.Referrers(r.name, d); err == nil && bytes.Equal(stored, index) {
 		return fetchedReferrers{index: index, status: accesslog.Revalidated}, nil
 	}

@@ -130,10 +130,13 @@ func TestManyClientsAreOneListOfReferrers(t *testing.T) {
 		b := newBench(t, maxTagAge(time.Minute))
 		d := digest.FromString("subject")
 		b.up.referrers["org/app@"+d.String()] = []byte(someReferrers)
+		release := b.up.hanging()
 		var wg sync.WaitGroup
 		for range 20 {
 			wg.Go(func() { assert.Equal(t, 200, b.getReferrers("GET", "org/app", d, "").Code) })
 		}
+		synctest.Wait()
+		close(release)
 		wg.Wait()
 		time.Sleep(59 * time.Second)
 		w := b.getReferrers("GET", "org/app", d, "")

@@ -31,7 +31,7 @@ func init() {
 	// parses and hashes every manifest again for events that nobody receives,
 	// and logs an error for each media type it does not know. Middleware of
 	// repositories comes after it, so this takes the repository out again.
-	err = repositorymw.Register(middleware, func(ctx context.Context, r distribution.Repository, opt map[string]any) (distribution.Repository, error) {
+	err = repositorymw.Register(middleware, func(_ context.Context, r distribution.Repository, opt map[string]any) (distribution.Repository, error) {
 		return opt[optionCache].(*Cache).repository(r.Named()), nil
 	})
 	if err != nil {

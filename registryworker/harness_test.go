@@ -1,0 +1,196 @@
+package registryworker
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+	"github.com/opencontainers/go-digest"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"registrycache/config"
+	"registrycache/images"
+	"registrycache/logger/accesslog"
+)
+
+func TestMain(m *testing.M) {
+	// Distribution's app starts it for notifications and never ends it.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/docker/go-events.(*Broadcaster).run"))
+}
+
+type worker struct {
+	t      *testing.T
+	dir    string
+	store  *images.Store
+	client *http.Client
+	log    *safeBuffer
+	stop   func()
+}
+
+type safeBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *safeBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *safeBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func listen(t *testing.T) (net.Listener, *http.Transport) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "w")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	ln, err := net.Listen("unix", filepath.Join(dir, "s"))
+	require.NoError(t, err)
+	return ln, &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", ln.Addr().String())
+	}}
+}
+
+func startWorker(t *testing.T, dir, upstreamURL string, change ...func(*config.Worker)) *worker {
+	t.Helper()
+	s := config.Worker{
+		Upstream: config.Upstream{Name: "quay.io", Path: "quay.io", URL: upstreamURL, StaleIfError: config.Always},
+		StoreDir: dir,
+	}
+	for _, c := range change {
+		c(&s)
+	}
+	ln, transport := listen(t)
+	w := &worker{t: t, dir: dir, log: &safeBuffer{}}
+	var err error
+	w.store, err = images.Open(dir)
+	require.NoError(t, err)
+	w.client = &http.Client{Transport: handOff{transport, w.store}}
+	level := zerolog.InfoLevel
+	if s.LogLevel == "debug" {
+		level = zerolog.DebugLevel
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- Run(ctx, s, ln, zerolog.New(w.log).Level(level), prometheus.NewRegistry(), func() { close(ready) })
+	}()
+	w.stop = sync.OnceFunc(func() {
+		transport.CloseIdleConnections()
+		cancel()
+		require.NoError(t, <-done)
+	})
+	t.Cleanup(w.stop)
+	select {
+	case <-ready:
+	case err := <-done:
+		done <- nil
+		require.NoError(t, err)
+	}
+	return w
+}
+
+type handOff struct {
+	http.RoundTripper
+	store *images.Store
+}
+
+func (h handOff) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := h.RoundTripper.RoundTrip(req)
+	if err != nil || resp.Header.Get("X-Accel-Redirect") == "" {
+		return resp, err
+	}
+	_ = resp.Body.Close()
+	f, size, err := h.store.OpenBlob(digest.Digest(resp.Header.Get("X-Accel-Redirect")))
+	if err != nil {
+		return nil, err
+	}
+	resp.Body, resp.ContentLength = f, size
+	resp.Header.Del("Content-Length")
+	return resp, nil
+}
+
+type answer struct {
+	*http.Response
+	body string
+}
+
+func (a answer) cache() accesslog.CacheStatus {
+	return accesslog.ParseHeader(a.Header.Get(accesslog.HeaderName))
+}
+
+func (w *worker) do(method, path string, header ...string) answer {
+	w.t.Helper()
+	req, err := http.NewRequest(method, "http://worker"+path, nil)
+	require.NoError(w.t, err)
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Add(header[i], header[i+1])
+	}
+	resp, err := w.client.Do(req)
+	require.NoError(w.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(w.t, err)
+	return answer{resp, string(body)}
+}
+
+func (w *worker) get(path string, header ...string) answer {
+	w.t.Helper()
+	return w.do(http.MethodGet, path, header...)
+}
+
+func fakeRegistry(t *testing.T) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
+	t.Cleanup(server.Close)
+	return server
+}
+
+func push(t *testing.T, server *httptest.Server, ref string, write func(name.Reference) error) {
+	t.Helper()
+	r, err := name.ParseReference(strings.TrimPrefix(server.URL, "http://") + "/" + ref)
+	require.NoError(t, err)
+	require.NoError(t, write(r))
+}
+
+func pushImage(t *testing.T, server *httptest.Server, ref string) digest.Digest {
+	t.Helper()
+	img, err := random.Image(64<<10, 3)
+	require.NoError(t, err)
+	push(t, server, ref, func(r name.Reference) error { return remote.Write(r, img) })
+	d, err := img.Digest()
+	require.NoError(t, err)
+	return digest.Digest(d.String())
+}
+
+func (w *worker) pull(ref string) error {
+	r, err := name.ParseReference("worker.test/"+ref, name.Insecure)
+	require.NoError(w.t, err)
+	img, err := remote.Image(r, remote.WithTransport(w.client.Transport), remote.WithRetryStatusCodes())
+	if err != nil {
+		return err
+	}
+	return validate.Image(img)
+}
