@@ -6,17 +6,24 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 // Commit makes a complete and verified file the blob d: its bytes are on the
 // disk before its name is, and its name before Commit returns, so that neither
 // kill -9 nor power loss leaves a blob that is short. The file must lie in
 // FillDir(d) and may stay open. A blob that is there already is replaced by
-// the same bytes.
+// the same bytes. The blob's times say that it landed, and was used, now.
 func (s *Store) Commit(f *os.File, d digest.Digest) error {
 	if err := f.Chmod(0o664); err != nil {
+		return fmt.Errorf("commit %s: %w", d, err)
+	}
+	// A file that a former process filled is new here all the same.
+	now := time.Now()
+	if err := os.Chtimes(f.Name(), now, now); err != nil {
 		return fmt.Errorf("commit %s: %w", d, err)
 	}
 	if err := f.Sync(); err != nil {
@@ -35,6 +42,10 @@ func (s *Store) Commit(f *os.File, d digest.Digest) error {
 		if !errors.Is(err, os.ErrNotExist) || try == 3 {
 			return fmt.Errorf("commit %s: %w", d, err)
 		}
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err == nil {
+		s.countLanded(allocated(&st))
 	}
 	if err := syncDir(dir); err != nil {
 		return fmt.Errorf("commit %s: %w", d, err)

@@ -12,6 +12,7 @@
 // and besides it, ignored by distribution:
 //
 //	docker/registry/v2/fills/<alg>/<hex>/   blobs on their way in
+//	docker/registry/v2/landed               how much landed lately, see Growth
 //	.../_manifests/revisions/sha256/<hex>/mediatype
 //	.../_referrers/sha256/<hex>/index.json
 //
