@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/docker/go-events.(*Broadcaster).run"))
 }
 
+// worker is one that runs, with a client that does what the router does: it
+// sends the files that the worker hands off.
 type worker struct {
 	t      *testing.T
 	dir    string
@@ -61,6 +63,8 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
+// listen returns a listener on a unix socket, whose path must be short, and a
+// transport to it.
 func listen(t *testing.T) (net.Listener, *http.Transport) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "w")
@@ -112,6 +116,7 @@ func startWorker(t *testing.T, dir, upstreamURL string, change ...func(*config.W
 	return w
 }
 
+// handOff is the router's part of X-Accel-Redirect.
 type handOff struct {
 	http.RoundTripper
 	store *images.Store
@@ -161,6 +166,7 @@ func (w *worker) get(path string, header ...string) answer {
 	return w.do(http.MethodGet, path, header...)
 }
 
+// fakeRegistry is go-containerregistry's, which keeps what is pushed to it.
 func fakeRegistry(t *testing.T) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0)), registry.WithReferrersSupport(true)))
@@ -185,6 +191,7 @@ func pushImage(t *testing.T, server *httptest.Server, ref string) digest.Digest 
 	return digest.Digest(d.String())
 }
 
+// pull fetches all of an image through the worker and checks every digest.
 func (w *worker) pull(ref string) error {
 	r, err := name.ParseReference("worker.test/"+ref, name.Insecure)
 	require.NoError(w.t, err)

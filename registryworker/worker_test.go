@@ -27,13 +27,6 @@ import (
 	"registrycache/logger/accesslog"
 )
 
-// worker is one that runs, with a client that does what the router does: it
-// sends the files that the worker hands off.
-// listen returns a listener on a unix socket, whose path must be short, and a
-// transport to it.
-// handOff is the router's part of X-Accel-Redirect.
-// fakeRegistry is go-containerregistry's, which keeps what is pushed to it.
-// pull fetches all of an image through the worker and checks every digest.
 func TestPullAndPullAgainWithoutUpstream(t *testing.T) {
 	up := fakeRegistry(t)
 	d := pushImage(t, up, "podman/hello:latest")

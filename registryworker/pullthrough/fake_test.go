@@ -235,13 +235,3 @@ func encode(t *testing.T, v any) []byte {
 	require.NoError(t, err)
 	return b
 }
-
-// bench is a Cache over a fake upstream and a store of its own.
-// breakStore makes every further write to parts of the store fail, for root
-// too.
-// repo returns a repository of the upstream.
-// got is what a client would see of an answer.
-// byTag asks for a manifest as the app does: the tag, then the manifest.
-// serveBlob asks for a blob as the app does.
-// have stores blobs as a pull would. A reader has its last byte before the blob
-// is in its place.

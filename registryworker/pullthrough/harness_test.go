@@ -28,6 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// bench is a Cache over a fake upstream and a store of its own.
 type bench struct {
 	*Cache
 	t   *testing.T
@@ -81,6 +82,8 @@ func benchIn(t *testing.T, dir string, up *fakeUpstream, change ...func(*Options
 	return &bench{Cache: cache, t: t, up: up, dir: dir, log: log}
 }
 
+// breakStore makes every further write to parts of the store fail, for root
+// too.
 func (b *bench) breakStore(parts ...string) {
 	b.t.Helper()
 	for _, sub := range parts {
@@ -90,6 +93,7 @@ func (b *bench) breakStore(parts ...string) {
 	}
 }
 
+// repo returns a repository of the upstream.
 func (b *bench) repo(remote string) *repository {
 	b.t.Helper()
 	named, err := reference.WithName(b.settings.Path + "/" + remote)
@@ -97,6 +101,7 @@ func (b *bench) repo(remote string) *repository {
 	return b.repository(named)
 }
 
+// got is what a client would see of an answer.
 type got struct {
 	digest       digest.Digest
 	payload      string
@@ -107,6 +112,7 @@ type got struct {
 	header       http.Header
 }
 
+// byTag asks for a manifest as the app does: the tag, then the manifest.
 func (b *bench) byTag(remote, tag string) got {
 	w := httptest.NewRecorder()
 	ctx := withExchange(context.Background(), &exchange{w: w})
@@ -148,6 +154,7 @@ func finish(w *httptest.ResponseRecorder, m distribution.Manifest, d digest.Dige
 	return g
 }
 
+// serveBlob asks for a blob as the app does.
 func (b *bench) serveBlob(remote string, d digest.Digest, req *http.Request) (*httptest.ResponseRecorder, error) {
 	w := httptest.NewRecorder()
 	ctx := withExchange(context.Background(), &exchange{w: w})
@@ -159,6 +166,8 @@ func (b *bench) serveBlob(remote string, d digest.Digest, req *http.Request) (*h
 	return w, blobs.ServeBlob(ctx, w, req.WithContext(ctx), desc.Digest)
 }
 
+// have stores blobs as a pull would. A reader has its last byte before the blob
+// is in its place.
 func (b *bench) have(remote string, blobs ...v1.Descriptor) {
 	b.t.Helper()
 	for _, d := range blobs {
