@@ -55,11 +55,27 @@ type Client struct {
 func Podman(t testing.TB) *Client {
 	c := newClient(t, "podman")
 	c.global = append(c.global, "--tmpdir", filepath.Join(c.Dir, "tmp"))
+	c.needsStorage()
 	return c
 }
 
 // Buildah is buildah, with nothing pulled yet.
-func Buildah(t testing.TB) *Client { return newClient(t, "buildah") }
+func Buildah(t testing.TB) *Client {
+	c := newClient(t, "buildah")
+	c.needsStorage()
+	return c
+}
+
+// needsStorage skips the test for an ordinary user without the sub-ids that
+// storage of images takes.
+func (c *Client) needsStorage() {
+	if os.Getuid() == 0 {
+		return
+	}
+	if out, err := c.Do("images"); err != nil {
+		c.t.Skipf("SKIPPED: %s does not work for this user: %s", c.program, out)
+	}
+}
 
 // Skopeo is skopeo.
 func Skopeo(t testing.TB) *Client {
