@@ -1,0 +1,90 @@
+package child
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+)
+
+// The file descriptors that the supervisor hands down.
+const (
+	controlFD  = 3
+	adminFD    = 4
+	listenerFD = 5
+)
+
+// Process is what a role is given to work with.
+type Process struct {
+	Name     string
+	Log      zerolog.Logger
+	Registry *prometheus.Registry
+	// Listener is nil for roles that serve nothing. Closing it leaves the
+	// socket itself open: the supervisor holds it for the next process.
+	Listener net.Listener
+	// Ready says that the role does its work from now on. It may be called
+	// more than once.
+	Ready func()
+}
+
+// Run is the whole life of a process in the role called name. It reads the
+// role's first settings and calls f, whose ctx ends on SIGTERM. Later settings
+// come through updates, of which only the newest is kept; updates is never
+// closed, and roles without any may leave it unread.
+//
+// Run returns f's error. It does not return when the supervisor goes away: the
+// process ends there and then, since nobody is left to answer to.
+func Run[T any](name string, f func(ctx context.Context, p *Process, first T, updates <-chan T) error) error {
+	signal.Ignore(syscall.SIGINT, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	showName()
+
+	control, err := openControl[T](controlFD)
+	if err != nil {
+		return startedByHand(name, err)
+	}
+	first, level, err := control.first()
+	if err != nil {
+		return fmt.Errorf("%s: reading the settings: %w", name, err)
+	}
+	p := &Process{Name: name, Log: newLogger(os.Stderr, level), Registry: prometheus.NewRegistry()}
+	bridgeStandardLog(p.Log)
+	p.Registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	go func() {
+		p.Log.Debug().Err(control.follow()).Msg("the supervisor is gone")
+		os.Exit(1)
+	}()
+
+	adminListener, err := inheritedListener(adminFD, "admin")
+	if err != nil {
+		return startedByHand(name, err)
+	}
+	if p.Listener, err = optionalListener(listenerFD, name); err != nil {
+		return startedByHand(name, err)
+	}
+	admin := serveAdmin(adminListener, p)
+	defer admin.Close()
+	p.Ready = admin.markReady
+	return f(ctx, p, first, control.updates)
+}
+
+func startedByHand(name string, err error) error {
+	return fmt.Errorf("%s is a part of registry-cache that only its supervisor can start, run `registry-cache serve` instead: %w", name, err)
+}
+
+// showName makes tools that show a process's short name (top, pgrep) say
+// registry-cache: started through /proc/self/exe, the kernel calls it "exe".
+// Nothing depends on it.
+func showName() {
+	_ = os.WriteFile("/proc/self/comm", []byte("registry-cache"), 0)
+}
