@@ -1,0 +1,99 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"log"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/zerolog"
+)
+
+// phase is how far the supervisor itself is.
+type phase int32
+
+const (
+	phaseStarting phase = iota
+	phaseRunning
+	phaseDraining
+)
+
+// adminServer answers on METRICS_ADDR.
+type adminServer struct {
+	http  *http.Server
+	phase atomic.Int32
+	// list returns all processes; router is the one without which nothing can
+	// be pulled.
+	list   func() []*process
+	router *process
+}
+
+func serveAdmin(l net.Listener, router *process, list func() []*process, logger zerolog.Logger) *adminServer {
+	errorLog := log.New(logger, "", 0)
+	a := &adminServer{list: list, router: router}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", a.healthz)
+	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(newMerged(list), promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, // one bad metric must not hide the others
+		ErrorLog:      errorLog,
+	}))
+	a.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
+	go func() { _ = a.http.Serve(l) }()
+	return a
+}
+
+func (a *adminServer) set(p phase) { a.phase.Store(int32(p)) }
+
+// close ends the server; the answers in flight are small.
+func (a *adminServer) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if a.http.Shutdown(ctx) != nil {
+		_ = a.http.Close()
+	}
+}
+
+// healthz says that the supervisor is alive. Children that are not are its own
+// business: a restart of the whole would not help them.
+func (a *adminServer) healthz(w http.ResponseWriter, _ *http.Request) {
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// readiness is the body of /readyz.
+type readiness struct {
+	// Status is ok or degraded (200); starting, unavailable or draining (503).
+	Status    string   `json:"status"`
+	Processes []Status `json:"processes"`
+}
+
+// readyz says whether pulls can be served. One upstream's worker that is down
+// is no reason to send nobody here.
+func (a *adminServer) readyz(w http.ResponseWriter, _ *http.Request) {
+	body := readiness{Status: "ok", Processes: []Status{}}
+	for _, p := range a.list() {
+		status := p.report()
+		if status.State != Ready {
+			body.Status = "degraded"
+		}
+		body.Processes = append(body.Processes, status)
+	}
+	code := http.StatusServiceUnavailable
+	switch phase := phase(a.phase.Load()); {
+	case phase == phaseStarting:
+		body.Status = "starting"
+	case phase == phaseDraining:
+		body.Status = "draining"
+	case a.router.report().State != Ready:
+		body.Status = "unavailable"
+	default:
+		code = http.StatusOK
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body)
+}

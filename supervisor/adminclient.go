@@ -1,0 +1,85 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+)
+
+// adminClient asks one process, over its admin socket.
+type adminClient struct{ http http.Client }
+
+func newAdminClient(path string) *adminClient {
+	var dialer net.Dialer
+	return &adminClient{http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, "unix", path)
+		},
+		DisableKeepAlives: true, // the next question is seconds away
+	}}}
+}
+
+func (c *adminClient) get(ctx context.Context, path, accept string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://child"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		return nil, fmt.Errorf("%s: %s", path, resp.Status)
+	}
+	return resp, nil
+}
+
+// waitReady returns true once the process says that it is ready, and false
+// when ctx ends before.
+func (c *adminClient) waitReady(ctx context.Context) bool {
+	for {
+		resp, err := c.get(ctx, "/healthz", "*/*")
+		if err == nil {
+			resp.Body.Close()
+			return true
+		}
+		// One request waits for as long as it takes. It fails if the process
+		// ends, which ctx is about to say.
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// gather returns the metrics of the process.
+func (c *adminClient) gather(ctx context.Context) ([]*dto.MetricFamily, error) {
+	resp, err := c.get(ctx, "/metrics", string(expfmt.NewFormat(expfmt.TypeProtoDelim)))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var families []*dto.MetricFamily
+	decoder := expfmt.NewDecoder(resp.Body, expfmt.ResponseFormat(resp.Header))
+	for {
+		family := &dto.MetricFamily{}
+		err := decoder.Decode(family)
+		if errors.Is(err, io.EOF) {
+			return families, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		families = append(families, family)
+	}
+}

@@ -1,0 +1,62 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+
+	dto "github.com/prometheus/client_model/go"
+)
+
+// State is what a process is doing, in a word.
+type State string
+
+const (
+	// Starting is from the start of the process until it does its work.
+	Starting State = "starting"
+	// Ready is a process that does its work.
+	Ready State = "ready"
+	// Restarting is the pause after a process has ended.
+	Restarting State = "restarting"
+	// Draining is a process that finishes what is in flight, to end for good.
+	Draining State = "draining"
+)
+
+// Status is one process as /readyz shows it.
+type Status struct {
+	Name  string `json:"name"`
+	State State  `json:"state"`
+	// PID is 0 while there is no process.
+	PID      int `json:"pid,omitempty"`
+	Restarts int `json:"restarts"`
+}
+
+// show publishes what the process is doing, and the instance that does it.
+func (p *process) show(state State, i *instance) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.State, p.status.PID = state, 0
+	if i != nil {
+		p.status.PID = i.pid
+	}
+	p.current = i
+}
+
+// report returns the state of the process.
+func (p *process) report() Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status
+}
+
+var errNotReady = errors.New("not ready")
+
+// gather returns the metrics of the process.
+func (p *process) gather(ctx context.Context) ([]*dto.MetricFamily, error) {
+	p.mu.Lock()
+	i := p.current
+	p.mu.Unlock()
+	if i == nil || !i.isReady() {
+		return nil, errNotReady
+	}
+	return i.gather(ctx)
+}

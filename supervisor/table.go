@@ -1,0 +1,96 @@
+package supervisor
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"registrycache/config"
+)
+
+// supervisor is the table of processes. The goroutine of Run alone changes it.
+type supervisor struct {
+	cfg      *config.Config
+	opt      Options
+	log      zerolog.Logger
+	launcher *launcher
+	kill     chan struct{} // closed to end all children at once
+
+	router, logger, cleaner *process
+
+	mu      sync.Mutex          // for list, which others call too
+	workers map[string]*process // by the upstream's Path
+
+	routerDone chan struct{}  // closed when the router has ended for good
+	leaving    sync.WaitGroup // workers of upstreams that were removed
+}
+
+func newSupervisor(cfg *config.Config, opt Options, spawner *spawner) *supervisor {
+	return &supervisor{
+		cfg: cfg,
+		opt: opt,
+		log: opt.Log,
+		launcher: &launcher{
+			spawner:   spawner,
+			command:   opt.Command,
+			env:       cfg.ChildEnv,
+			adminPath: func(n string) string { return cfg.Socket("admin-" + n) },
+			log:       opt.Log,
+			out:       opt.LogOutput,
+		},
+		kill:       make(chan struct{}),
+		workers:    map[string]*process{},
+		routerDone: make(chan struct{}),
+	}
+}
+
+// start starts all processes, and waits for none.
+func (s *supervisor) start(opened *sockets) {
+	for _, u := range s.cfg.Upstreams {
+		s.workers[u.Path] = s.newWorker(s.cfg, u, opened.workers[u.Path])
+	}
+	s.router = s.newProcess(update, s.cfg.Router(), opened.router, "router")
+	s.logger = s.newProcess(update, s.cfg.Logger(), opened.logger, "logger")
+	s.cleaner = s.newProcess(update, s.cfg.Cleaner, opened.cleaner, "cleaner")
+	for _, p := range s.list() {
+		go p.run()
+	}
+}
+
+// newWorker makes a worker, whose settings are only ever those of a process
+// that was started with them: its upstream client need not bear changes.
+func (s *supervisor) newWorker(cfg *config.Config, u config.Upstream, on *socket) *process {
+	return s.newProcess(replace, cfg.Worker(u), on, "worker", u.Name)
+}
+
+// newProcess makes the process that ps shows as `registry-cache` and argv.
+func (s *supervisor) newProcess(how takeover, settings any, on *socket, argv ...string) *process {
+	name := strings.Join(argv, " ")
+	return newProcess(&process{
+		name:     name,
+		takeover: how,
+		settings: settings,
+		socket:   on,
+		log:      s.log.With().Str("process", name).Logger(),
+		grace:    s.cfg.Drain,
+		kill:     s.kill,
+		launch: func(settings any) (*instance, error) {
+			return s.launcher.launch(name, argv, on, settings)
+		},
+	})
+}
+
+// list returns all processes but those that leave, in the order in which they
+// are stopped.
+func (s *supervisor) list() []*process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []*process{s.router}
+	for _, path := range slices.Sorted(maps.Keys(s.workers)) {
+		all = append(all, s.workers[path])
+	}
+	return append(all, s.logger, s.cleaner)
+}
