@@ -60,6 +60,7 @@ func (l *loader) applySettings() {
 		c.AccessLog = filepath.Join(c.RunDir, "log", "access.log")
 	}
 	c.Offline = bool(s.Offline)
+	c.ChildEnv = childEnv(l.env)
 	c.Cleaner = Cleaner{
 		StoreDir: c.StoreDir, LogLevel: c.LogLevel,
 		MaxSize: int64(s.MaxSize), ThresholdPercent: int(s.Threshold), RunEvery: time.Duration(s.RunEvery),
