@@ -89,7 +89,7 @@ func packages(t *testing.T) map[string][]string {
 func TestOnlyConfigReadsTheEnvironment(t *testing.T) {
 	reads := regexp.MustCompile(`os\.(Getenv|LookupEnv|ExpandEnv)\(`)
 	files := 0
-	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
 			return err
 		}
