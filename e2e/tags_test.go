@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,15 +43,16 @@ func TestOneHeadForManyClients(t *testing.T) {
 				})
 			}
 			harness.Eventually(t, func() bool { return u.Count(http.MethodHead, "/manifests/latest") == 1 }, "a HEAD")
-			// The others are on their way to the worker; there is no way to see
-			// them wait but their connections.
-			harness.Within(time.Second, func() bool { return connections(t, "worker-quay.io.sock") >= clients })
+			// There is no way to see the others wait but their connections to the
+			// worker; those just made have been read from when another request
+			// has come and gone.
+			harness.Eventually(t, func() bool { return connections(t, filepath.Join(a.RunDir(), "worker-quay.io.sock")) >= clients }, "all clients wait")
+			a.HTTP(t).Get("/v2/quay.io/podman/hello/tags/list")
 			close(release)
 			asking.Wait()
 			// The very first request also finds out that a token is needed.
 			require.Len(t, authorized(u.Requests(http.MethodHead, "/manifests/")), 1)
 			require.LessOrEqual(t, len(authorized(u.Requests(http.MethodGet, "/manifests/"))), 1)
-			require.LessOrEqual(t, u.Count("", ""), 3)
 			require.LessOrEqual(t, u.Tokens.Count("", ""), 1, "one token for all")
 		})
 	}
@@ -63,14 +63,14 @@ func authorized(all []harness.Request) []harness.Request {
 	return slices.DeleteFunc(all, func(r harness.Request) bool { return r.Header.Get("Authorization") == "" })
 }
 
-// connections counts the open connections to the unix sockets of that name.
-func connections(t *testing.T, name string) int {
+// connections counts the open connections to a unix socket.
+func connections(t *testing.T, path string) int {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/unix")
 	require.NoError(t, err)
 	n := 0
 	for line := range strings.Lines(string(table)) {
-		if fields := strings.Fields(line); len(fields) == 8 && filepath.Base(fields[7]) == name && fields[5] == "03" {
+		if fields := strings.Fields(line); len(fields) == 8 && fields[7] == path && fields[5] == "03" {
 			n++
 		}
 	}
