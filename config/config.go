@@ -53,7 +53,21 @@ type Config struct {
 
 // Worker returns what the worker of one upstream is told.
 func (c *Config) Worker(u Upstream) Worker {
-	return Worker{Upstream: u, StoreDir: c.StoreDir, Proxy: c.Proxy, Offline: c.Offline, LogLevel: c.LogLevel}
+	u.Aliases = nil // the router's alone, so that a new one needs no new worker
+	return Worker{
+		Upstream: u, StoreDir: c.StoreDir, Proxy: c.Proxy, Offline: c.Offline,
+		MaxBlob: c.maxBlob(u), Drain: c.Drain, LogLevel: c.LogLevel,
+	}
+}
+
+// maxBlob is the largest blob of an upstream that a clean leaves alone: what is
+// over a limit by more than the threshold goes, whatever it is.
+func (c *Config) maxBlob(u Upstream) int64 {
+	limit := c.Cleaner.MaxSize
+	if u.MaxSize > 0 && (limit == 0 || u.MaxSize < limit) {
+		limit = u.MaxSize
+	}
+	return limit + limit/100*int64(c.Cleaner.ThresholdPercent)
 }
 
 // Router returns what the router is told.

@@ -30,6 +30,11 @@ type fileUpstream struct {
 	TagMaxAge          string   `yaml:"tagMaxAge"`
 	StaleIfError       string   `yaml:"staleIfError"`
 	MaxSize            string   `yaml:"maxSize"`
+
+	StaleWhileRevalidate string `yaml:"staleWhileRevalidate"`
+	IdleTimeout          string `yaml:"idleTimeout"`
+	ParallelFrom         string `yaml:"parallelFrom"`
+	Connections          string `yaml:"connections"`
 }
 
 type fileHosted struct {

@@ -30,6 +30,10 @@ upstreams:
     tagMaxAge: 0
     staleIfError: always
     maxSize: 5GiB
+    staleWhileRevalidate: 5m
+    idleTimeout: 10s
+    parallelFrom: 64MiB
+    connections: 8
   Index.docker.io:
   registry.lab:5000: {tagMaxAge: 5m}
   ghcr.io: &defaults {staleIfError: 2h}
@@ -53,6 +57,11 @@ pin: ["quay.io/podman/*", "docker.io/library/busybox:1.36"]
 			Repositories:       []string{"podman/*", "c[ao]t"},
 			StaleIfError:       Always,
 			MaxSize:            5 << 30,
+
+			StaleWhileRevalidate: 5 * time.Minute,
+			IdleTimeout:          10 * time.Second,
+			ParallelFrom:         64 << 20,
+			Connections:          8,
 		},
 		{Name: "registry.lab:5000", Path: "registry.lab_5000", URL: "https://registry.lab:5000", TagMaxAge: 5 * time.Minute, StaleIfError: time.Hour},
 	}, cfg.Upstreams))
@@ -113,8 +122,8 @@ func TestBadConfigFiles(t *testing.T) {
 		"a list":               {"- quay.io\n", ":1: the value has the wrong form; write a mapping with upstreams, hosted or pin"},
 		"two documents":        {"pin: []\n---\npin: []\n", ":2: a second document begins here; write one"},
 		"unknown key":          {"upstream: {}\n", `:1: unknown key "upstream"; did you mean upstreams? (known are upstreams, hosted, pin)`},
-		"unknown upstream key": {"upstreams:\n  quay.io:\n    password: x\n", `:3: unknown key "password"; known are url, aliases, ca, insecureSkipVerify, tokenRealms, repositories, tagMaxAge, staleIfError, maxSize`},
-		"wrong case":           {"upstreams:\n  quay.io:\n    URL: x\n", `:3: unknown key "URL"; did you mean url? (known are url, aliases, ca, insecureSkipVerify, tokenRealms, repositories, tagMaxAge, staleIfError, maxSize)`},
+		"unknown upstream key": {"upstreams:\n  quay.io:\n    password: x\n", `:3: unknown key "password"; known are url, aliases, ca, insecureSkipVerify, tokenRealms, repositories, tagMaxAge, staleIfError, maxSize, staleWhileRevalidate, idleTimeout, parallelFrom, connections`},
+		"wrong case":           {"upstreams:\n  quay.io:\n    URL: x\n", `:3: unknown key "URL"; did you mean url? (known are url, aliases, ca, insecureSkipVerify, tokenRealms, repositories, tagMaxAge, staleIfError, maxSize, staleWhileRevalidate, idleTimeout, parallelFrom, connections)`},
 		"unknown hosted key":   {"hosted: {prefixes: x, prefix: y}\n", `:1: unknown key "prefixes"; did you mean prefix? (known are prefix, push)`},
 		"key twice":            {"upstreams:\n  quay.io: {}\n  quay.io: {}\n", `:3: not YAML as expected: mapping key "quay.io" already defined at line 2`},
 		"alias unknown":        {"upstreams: {quay.io: *nope}\n", `: not YAML as expected: unknown anchor referenced`},
@@ -140,6 +149,11 @@ func TestBadConfigFiles(t *testing.T) {
 		"duration":             {"upstreams:\n  quay.io:\n    tagMaxAge: 5\n", `:3: upstreams.quay.io.tagMaxAge: "5" is not a duration; write a number and a unit, such as 90s, 30m, 12h or 7d`},
 		"stale":                {"upstreams:\n  quay.io:\n    staleIfError: never\n", `:3: upstreams.quay.io.staleIfError: "never" is not a duration; write a number and a unit, such as 90s, 30m, 12h or 7d, or always`},
 		"size":                 {"upstreams:\n  quay.io:\n    maxSize: 5X\n", `:3: upstreams.quay.io.maxSize: "5X" is not a size; write a number above 0 and a unit, such as 10G (10^10 bytes) or 10GiB (10*2^30)`},
+		"stale while":          {"upstreams:\n  quay.io:\n    staleWhileRevalidate: always\n", `:3: upstreams.quay.io.staleWhileRevalidate: "always" is not a duration; write a number and a unit, such as 90s, 30m, 12h or 7d`},
+		"no idle time":         {"upstreams:\n  quay.io:\n    idleTimeout: 0s\n", `:3: upstreams.quay.io.idleTimeout: "0s" is no time at all; write a duration such as 90s, 30m, 12h or 7d`},
+		"parallel from 0":      {"upstreams:\n  quay.io:\n    parallelFrom: 0\n", `:3: upstreams.quay.io.parallelFrom: "0" is not a size; write a number above 0 and a unit, such as 10G (10^10 bytes) or 10GiB (10*2^30)`},
+		"no connection":        {"upstreams:\n  quay.io:\n    connections: 0\n", `:3: upstreams.quay.io.connections: "0" is not a number of connections; write a whole number from 1 to 16, such as 4`},
+		"many connections":     {"upstreams:\n  quay.io:\n    connections: 17\n", `:3: upstreams.quay.io.connections: "17" is not a number of connections; write a whole number from 1 to 16, such as 4`},
 		"alias with slash":     {"upstreams:\n  quay.io:\n    aliases: [a/b]\n", `:3: upstreams.quay.io.aliases[0]: "a/b"` + partForm},
 		"alias empty":          {"upstreams:\n  quay.io:\n    aliases: ['']\n", `:3: upstreams.quay.io.aliases[0]: ""` + partForm},
 		"alias upper case":     {"upstreams:\n  quay.io:\n    aliases: [Q]\n", `:3: upstreams.quay.io.aliases[0]: "Q"` + partForm},

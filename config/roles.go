@@ -38,6 +38,16 @@ type Upstream struct {
 	// StaleIfError is how old a known tag may be when the upstream fails
 	// (RFC 5861 section 4), or Always.
 	StaleIfError time.Duration
+	// StaleWhileRevalidate is for how long after TagMaxAge a tag is answered at
+	// once and checked behind the client's back (RFC 5861 section 3).
+	StaleWhileRevalidate time.Duration
+	// IdleTimeout is how long a transfer may be without a byte before it is
+	// taken up anew; 0 is the default of the package that transfers.
+	IdleTimeout time.Duration
+	// ParallelFrom is the size in bytes from which on a blob is fetched over
+	// several connections, and Connections how many; 0 is the default.
+	ParallelFrom int64
+	Connections  int
 	// MaxSize is a quota in bytes; 0 is none.
 	MaxSize int64
 }
@@ -69,6 +79,12 @@ type Worker struct {
 	StoreDir string
 	Proxy    Proxy
 	Offline  bool
+	// MaxBlob is the size in bytes above which a blob is not kept, since a clean
+	// would take it away again; 0 is none.
+	MaxBlob int64
+	// Drain is how long requests in flight may take once the worker was told to
+	// end.
+	Drain    time.Duration
 	LogLevel string
 }
 

@@ -108,6 +108,18 @@ func parseFreeSpace(s string) (freeSpace, error) {
 	return freeSpace{}, fmt.Errorf("%q is neither a percentage of the disk nor a size; write for example 5%%, 20GiB or off", s)
 }
 
+// maxConnections is more than any registry gives one client.
+const maxConnections = 16
+
+// parseConnections reads how many connections one blob may take.
+func parseConnections(s string) (int, error) {
+	n, err := strconv.Atoi(strings.TrimSpace(s))
+	if err != nil || n < 1 || n > maxConnections {
+		return 0, fmt.Errorf("%q is not a number of connections; write a whole number from 1 to %d, such as 4", s, maxConnections)
+	}
+	return n, nil
+}
+
 func parseFlag(s string) (bool, error) {
 	b, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(s)))
 	if err != nil {
