@@ -17,7 +17,7 @@ func TestContainerImage(t *testing.T) {
 	t.Parallel()
 	podman := harness.Podman(t)
 	image := podman.BuildImage()
-	t.Run("contents", func(t *testing.T) { testImageContents(t, podman, image) })
+	t.Run("contents", func(t *testing.T) { testImageContents(t, podman.For(t), image) })
 
 	network := podman.ContainerNetwork(t, image)
 	u := harness.NewUpstream(t, harness.OnAddress(network.HostIP))
@@ -74,6 +74,7 @@ type containerSite struct {
 
 // testRun is the README's podman run, with some more flags.
 func (s *containerSite) testRun(t *testing.T, flags []string) {
+	podman := s.podman.For(t)
 	dir := harness.TempDir(t)
 	secret, config := filepath.Join(dir, "pull-secret.json"), filepath.Join(dir, "config.yaml")
 	harness.WriteFile(t, secret, harness.PullSecret(t, map[string]string{"quay.io": harness.Login}))
@@ -90,13 +91,13 @@ func (s *containerSite) testRun(t *testing.T, flags []string) {
 	} else {
 		args = append(args, "--network=host", "--env=LISTEN_ADDR="+addr, "--env=METRICS_ADDR="+metrics)
 	}
-	out := strings.Fields(s.podman.Must(append(append(args, flags...), s.image)...))
+	out := strings.Fields(podman.Must(append(append(args, flags...), s.image)...))
 	name := out[len(out)-1]
 	defer func() {
 		if t.Failed() {
-			t.Log(s.podman.Do("logs", name))
+			t.Log(podman.Do("logs", name))
 		}
-		s.podman.Must("rm", "--force", "--volumes", name)
+		podman.Must("rm", "--force", "--volumes", name)
 	}()
 
 	harness.Eventually(t, func() bool {
@@ -107,13 +108,13 @@ func (s *containerSite) testRun(t *testing.T, flags []string) {
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	}, "the container is ready")
-	s.podman.Must("healthcheck", "run", name)
-	s.podman.Pull(addr + "/quay.io/podman/hello:latest")
-	require.Contains(t, s.podman.Must("top", name, "args"), "registry-cache worker quay.io")
-	require.NotContains(t, s.podman.Must("top", name, "user"), "root")
-	_, err := s.podman.Do("exec", name, "/bin/sh", "-c", "true")
+	podman.Must("healthcheck", "run", name)
+	harness.Podman(t).Pull(addr + "/quay.io/podman/hello:latest")
+	require.Contains(t, podman.Must("top", name, "args"), "registry-cache worker quay.io")
+	require.NotContains(t, podman.Must("top", name, "user"), "root")
+	_, err := podman.Do("exec", name, "/bin/sh", "-c", "true")
 	require.Error(t, err, "there is no shell")
 
-	s.podman.Must("stop", "--time=40", name)
-	require.Equal(t, "0", strings.TrimSpace(s.podman.Must("inspect", "--format", "{{.State.ExitCode}}", name)))
+	podman.Must("stop", "--time=40", name)
+	require.Equal(t, "0", strings.TrimSpace(podman.Must("inspect", "--format", "{{.State.ExitCode}}", name)))
 }

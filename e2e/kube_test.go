@@ -4,7 +4,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -87,6 +86,26 @@ func TestManifestsFitTogether(t *testing.T) {
 	require.Equal(t, []any{"ALL"}, at[[]any](t, container, "securityContext", "capabilities", "drop"))
 }
 
+// What the file says before anybody has edited it is a valid configuration.
+func TestManifestsAreValidAsTheyAre(t *testing.T) {
+	t.Parallel()
+	all := manifests(t, "deployment.yaml")
+	env := map[string]string{}
+	for _, e := range at[[]any](t, podSpec(t, all), "containers", 0, "env") {
+		env[at[string](t, e, "name")] = at[string](t, e, "value")
+	}
+	require.Equal(t, "/pull-secret/.dockerconfigjson", env["PULLSECRETPATH"])
+	delete(env, "PULLSECRETPATH")
+	a := harness.Configure(t, harness.Options{Env: env})
+	secret, err := base64.StdEncoding.DecodeString(at[string](t, all["Secret"], "data", ".dockerconfigjson"))
+	require.NoError(t, err)
+	harness.WriteFile(t, a.PullSecret(), string(secret))
+	harness.WriteFile(t, a.ConfigFile(), at[string](t, all["ConfigMap"], "data", "config.yaml"))
+	out, err := a.Command("check", "--local").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "docker.io")
+}
+
 // testPlayKube brings deploy/deployment.yaml up and down with podman; only the
 // image's name, the credentials and the port on the host differ.
 func (s *containerSite) testPlayKube(t *testing.T) {
@@ -98,20 +117,23 @@ func (s *containerSite) testPlayKube(t *testing.T) {
 	}
 	container := at[object](t, podSpec(t, all), "containers", 0)
 	container["image"] = s.image
-	addr := "127.0.0.1:" + harness.FreePort(t)
-	_, port, err := net.SplitHostPort(addr)
-	require.NoError(t, err)
-	number, err := strconv.Atoi(port)
-	require.NoError(t, err)
+	podman := s.podman.For(t)
+	port := harness.FreePort(t)
+	addr := "127.0.0.1:" + port
 	play := []string{"play", "kube"}
 	if s.network.Bridge {
-		at[object](t, container, "ports", 0)["hostPort"] = number
+		// podman 4.3 publishes the ports without hostPort too.
+		for i, port := range []string{port, harness.FreePort(t)} {
+			number, err := strconv.Atoi(port)
+			require.NoError(t, err)
+			at[object](t, container, "ports", i)["hostPort"] = number
+		}
 	} else {
 		play = append(play, "--network=host")
 		container["env"] = append(container["env"].([]any),
 			object{"name": "LISTEN_ADDR", "value": addr}, object{"name": "METRICS_ADDR", "value": "127.0.0.1:0"})
 	}
-	file := filepath.Join(s.podman.Dir, "deployment.yaml")
+	file := filepath.Join(podman.Dir, "deployment.yaml")
 	f, err := os.Create(file)
 	require.NoError(t, err)
 	enc := yaml.NewEncoder(f)
@@ -122,7 +144,7 @@ func (s *containerSite) testPlayKube(t *testing.T) {
 	require.NoError(t, f.Close())
 
 	up := func() {
-		s.podman.Must(append(play, file)...)
+		podman.Must(append(play, file)...)
 		harness.Eventually(t, func() bool {
 			resp, err := http.Get("http://" + addr + "/v2/")
 			if err != nil {
@@ -131,11 +153,12 @@ func (s *containerSite) testPlayKube(t *testing.T) {
 			_ = resp.Body.Close()
 			return resp.StatusCode == http.StatusOK
 		}, "the pod answers; %s", s.logs())
-		s.podman.Pull(addr + "/quay.io/podman/hello:latest")
+		// A new podman each time: one that has the layers would not ask for them.
+		harness.Podman(t).Pull(addr + "/quay.io/podman/hello:latest")
 	}
 	down := func() {
-		s.podman.Must("play", "kube", "--down", file)
-		require.Empty(t, strings.TrimSpace(s.podman.Must("pod", "ps", "--quiet")))
+		podman.Must("play", "kube", "--down", file)
+		require.Empty(t, strings.TrimSpace(podman.Must("pod", "ps", "--quiet")))
 	}
 	up()
 	down()

@@ -66,6 +66,13 @@ func Buildah(t testing.TB) *Client {
 	return c
 }
 
+// For is the same client, whose failures are those of another test.
+func (c *Client) For(t testing.TB) *Client {
+	other := *c
+	other.t = t
+	return &other
+}
+
 // needsStorage skips the test for an ordinary user without the sub-ids that
 // storage of images takes.
 func (c *Client) needsStorage() {
