@@ -37,9 +37,10 @@ func (h *handler) forward(a *answer, r *http.Request, target address.Target, u *
 	if header["User-Agent"] == nil {
 		header["User-Agent"] = []string{""} // else net/http puts its own
 	}
+	term := u.term.Load()
 	response, err := u.ask(r.Context(), r.Method, target, header)
 	if err == nil && isHandoff(response) {
-		err = h.handOff(a, r, response)
+		err = h.handOff(a, r, target, response, u, term)
 		if err == nil {
 			return
 		}
@@ -51,12 +52,11 @@ func (h *handler) forward(a *answer, r *http.Request, target address.Target, u *
 		}
 	}
 	if err != nil {
-		h.fail(a, r, errcode.ErrorCodeUnavailable.WithMessage(
-			"the cache's worker for "+u.name+" does not answer; it is restarted by itself, try again in a moment"), err)
+		h.failUpstream(a, r, u, err)
 		return
 	}
 	defer func() { _ = response.Body.Close() }()
-	copyHeader(a, response)
+	copyHeader(a.Header(), response)
 	a.WriteHeader(response.StatusCode)
 	if r.Method == http.MethodHead {
 		return
@@ -64,11 +64,16 @@ func (h *handler) forward(a *answer, r *http.Request, target address.Target, u *
 	h.relay(a, r, response.Body, u)
 }
 
+// failUpstream answers when there is no answer of the worker.
+func (h *handler) failUpstream(a *answer, r *http.Request, u *upstream, cause error) {
+	h.fail(a, r, errcode.ErrorCodeUnavailable.WithMessage(
+		"the cache's worker for "+u.name+" does not answer; it is restarted by itself, try again in a moment"), cause)
+}
+
 // copyHeader passes on what is for the client.
-func copyHeader(a *answer, response *http.Response) {
-	to := a.Header()
+func copyHeader(to http.Header, response *http.Response) {
 	if response.StatusCode >= http.StatusInternalServerError {
-		setCacheStatus(a, accesslog.Failed) // unless the worker says otherwise
+		to.Set(accesslog.HeaderName, accesslog.Failed.Header()) // unless the worker says otherwise
 	}
 	for _, name := range answered {
 		if values := response.Header[name]; len(values) > 0 {

@@ -32,10 +32,10 @@ func TestWorkerGetsTheCanonicalRequestAndNothingElse(t *testing.T) {
 	c.worker("quay.io", func(_ http.ResponseWriter, r *http.Request) { seen <- r })
 	c.start()
 	for _, path := range []string{
-		"/v2/quay.io/podman/hello/manifests/latest?x=1",
-		"/v2/q/podman/hello/manifests/latest?x=1",
-		"/v2/podman/hello/manifests/latest?ns=quay.io&x=1",
-		"/v2/quay.io/podman/hello/manifests/latest?ns=quay.io&x=1",
+		"/v2/quay.io/podman/hello/tags/list?x=1",
+		"/v2/q/podman/hello/tags/list?x=1",
+		"/v2/podman/hello/tags/list?ns=quay.io&x=1",
+		"/v2/quay.io/podman/hello/tags/list?ns=quay.io&x=1",
 	} {
 		c.do(c.request(http.MethodGet, path, http.Header{
 			"Accept":              {"application/a", "application/b;q=0.5, application/c"},
@@ -56,7 +56,7 @@ func TestWorkerGetsTheCanonicalRequestAndNothingElse(t *testing.T) {
 		}))
 		r := <-seen
 		assert.Equal(t, http.MethodGet, r.Method)
-		assert.Equal(t, "/v2/quay.io/podman/hello/manifests/latest?x=1", r.RequestURI)
+		assert.Equal(t, "/v2/quay.io/podman/hello/tags/list?x=1", r.RequestURI)
 		assert.Equal(t, http.Header{
 			"Accept":        {"application/a", "application/b;q=0.5, application/c"},
 			"Range":         {"bytes=0-5"},
@@ -65,7 +65,7 @@ func TestWorkerGetsTheCanonicalRequestAndNothingElse(t *testing.T) {
 			"User-Agent":    {"podman/5"},
 		}, r.Header)
 	}
-	c.do(c.request(http.MethodHead, "/v2/q/a/manifests/1", http.Header{"User-Agent": {""}}))
+	c.do(c.request(http.MethodHead, "/v2/q/a/tags/list", http.Header{"User-Agent": {""}}))
 	r := <-seen
 	assert.Equal(t, http.MethodHead, r.Method)
 	assert.Empty(t, r.Header, "nothing of our own either")
@@ -372,6 +372,6 @@ func TestConcurrentClientsGetTheirOwnAnswers(t *testing.T) {
 func TestLostListenerIsAnError(t *testing.T) {
 	c := newCache(t)
 	lose := func() { assert.NoError(t, c.listener.Close()) }
-	err := run(t.Context(), c.settings, nil, c.listener, testLogger(c), c.metrics, lose, c.tune)
+	err := Run(t.Context(), c.settings, nil, c.listener, testLogger(c), c.metrics, lose)
 	require.ErrorContains(t, err, "accept clients")
 }

@@ -19,14 +19,22 @@ import (
 
 // handler answers every request.
 type handler struct {
+	tune    tuning
 	state   atomic.Pointer[state]
 	store   *images.Store
 	records *accesslog.Writer // nil when it can't be opened
 	metrics *metrics
+	hits    *hits
 	log     zerolog.Logger
 	// warnings is log for what clients can cause, limited in rate.
 	warnings zerolog.Logger
 }
+
+// Every answer says so, as clients look for it to recognise a registry.
+const (
+	apiVersionHeader = "Docker-Distribution-Api-Version"
+	apiVersion       = "registry/2.0"
+)
 
 // statusClientLeft is recorded where a client did not wait for an answer, as
 // nginx does; nobody is sent it.
@@ -40,7 +48,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Time: time.Now().UTC(), RemoteAddr: r.RemoteAddr, Method: r.Method,
 		Path: r.URL.EscapedPath(), UserAgent: r.UserAgent(),
 	}
-	a.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	a.Header().Set(apiVersionHeader, apiVersion)
 	setCacheStatus(a, accesslog.Local)
 	defer func() {
 		cause := recover()
@@ -122,10 +130,23 @@ func (h *handler) serve(a *answer, r *http.Request, record *accesslog.Record) {
 	default:
 		record.Upstream, record.Repository = target.Route.Path, target.Repository
 		record.Reference, record.Digest = target.Reference, target.Digest.String()
-		h.forward(a, r, target, st.upstreams[target.Route.Path])
+		h.pull(a, r, target, st.upstreams[target.Route.Path])
 		if d := a.Header().Get(digestHeader); d != "" {
 			record.Digest = d
 		}
+	}
+}
+
+// pull answers for one upstream.
+func (h *handler) pull(a *answer, r *http.Request, target address.Target, u *upstream) {
+	switch target.Kind {
+	case address.Manifests, address.Referrers:
+		h.small(a, r, target, u)
+	case address.Blobs:
+		h.blob(a, r, target, u)
+	default:
+		// Lists of tags may be long and are never fresh.
+		h.forward(a, r, target, u)
 	}
 }
 

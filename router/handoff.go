@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"registrycache/router/address"
 )
 
 // A worker that has a whole blob does not send it but says which it is, after
@@ -26,9 +29,27 @@ func isHandoff(response *http.Response) bool {
 	return response.StatusCode == http.StatusOK && response.Header.Get(handoffHeader) != ""
 }
 
-// handOff answers with the blob that the worker names. An error means that
-// nothing was answered yet.
-func (h *handler) handOff(a *answer, r *http.Request, response *http.Response) error {
+// blob answers a request for a layer or a config, without the worker if it said
+// lately where that is.
+func (h *handler) blob(a *answer, r *http.Request, target address.Target, u *upstream) {
+	key := target.String()
+	now := time.Now()
+	if e := h.hits.get(key, u, now); e != nil {
+		file, _, err := h.store.OpenBlob(e.blob)
+		if err == nil {
+			defer func() { _ = file.Close() }()
+			e.setHeader(a.Header(), now)
+			sendFile(a, r, file)
+			return
+		}
+		h.hits.drop(key) // evicted
+	}
+	h.forward(a, r, target, u)
+}
+
+// handOff answers with the blob that the worker names, and remembers its place
+// if it may. An error means that nothing was answered yet.
+func (h *handler) handOff(a *answer, r *http.Request, target address.Target, response *http.Response, u *upstream, term uint64) error {
 	defer func() { _ = response.Body.Close() }()
 	d, err := digest.Parse(response.Header.Get(handoffHeader))
 	if err != nil {
@@ -40,8 +61,20 @@ func (h *handler) handOff(a *answer, r *http.Request, response *http.Response) e
 	}
 	defer func() { _ = file.Close() }()
 
-	copyHeader(a, response)
-	header := a.Header()
+	describeBlob(response.Header, d)
+	copyHeader(a.Header(), response)
+	if target.Kind == address.Blobs {
+		if e := newHit(u, term, response); e != nil {
+			e.blob = d
+			h.hits.keep(target.String(), e)
+		}
+	}
+	sendFile(a, r, file)
+	return nil
+}
+
+// describeBlob makes the header of a worker's answer that of the blob it names.
+func describeBlob(header http.Header, d digest.Digest) {
 	// The worker's answer had no body, so these say nothing about the blob's.
 	header.Del("Content-Length")
 	header.Del("Content-Range")
@@ -51,10 +84,14 @@ func (h *handler) handOff(a *answer, r *http.Request, response *http.Response) e
 	if header.Get("Content-Type") == "" {
 		header.Set("Content-Type", "application/octet-stream")
 	}
+}
+
+// sendFile answers with a file, or the ranges of it that were asked for.
+func sendFile(a *answer, r *http.Request, file *os.File) {
 	http.ServeContent(a, r, "", time.Time{}, file)
 	// ServeContent tells nobody when it got stuck midway.
-	if length := header.Get("Content-Length"); length != "" && r.Method != http.MethodHead && length != strconv.FormatInt(a.sent, 10) {
+	length := a.Header().Get("Content-Length")
+	if length != "" && r.Method != http.MethodHead && length != strconv.FormatInt(a.sent, 10) {
 		panic(http.ErrAbortHandler)
 	}
-	return nil
 }

@@ -45,6 +45,8 @@ type cache struct {
 	log      *syncBuffer
 	client   *http.Client
 	store    *images.Store
+	// handler is that of the running router.
+	handler *handler
 	// stop ends the router as SIGTERM does and returns what Run returned.
 	stop func() error
 }
@@ -92,8 +94,13 @@ func (c *cache) start() *cache {
 	c.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
+	var err error
+	c.handler, err = newHandler(c.settings, testLogger(c), c.metrics, c.tune)
+	require.NoError(c.t, err)
 	go func() {
-		done <- run(ctx, c.settings, c.updates, c.listener, testLogger(c), c.metrics, func() { close(ready) }, c.tune)
+		err := c.handler.run(ctx, c.updates, c.listener, func() { close(ready) })
+		c.handler.close()
+		done <- err
 	}()
 	c.stop = sync.OnceValue(func() error {
 		cancel()

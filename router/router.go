@@ -1,12 +1,9 @@
 package router
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	stdlog "log"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,50 +39,56 @@ var productionTuning = tuning{
 	newController:     distributionController,
 }
 
-// maxHeaderBytes bounds the header of a request.
-const maxHeaderBytes = 64 << 10
-
 // Run serves clients on ln until ctx is done, then finishes the requests in
 // flight and returns nil. ready is called once when requests are answered.
 // Settings from updates replace first while requests run; those that can't be
 // used are reported and change nothing. An error means that nothing can be
 // served at all.
 func Run(ctx context.Context, first config.Router, updates <-chan config.Router, ln net.Listener, log zerolog.Logger, reg prometheus.Registerer, ready func()) error {
-	return run(ctx, first, updates, ln, log, reg, ready, productionTuning)
-}
-
-func run(ctx context.Context, first config.Router, updates <-chan config.Router, ln net.Listener, log zerolog.Logger, reg prometheus.Registerer, ready func(), tune tuning) error {
 	defer func() { _ = ln.Close() }()
-	silenceDistribution()
-	store, err := images.Open(first.StoreDir)
+	h, err := newHandler(first, log, reg, productionTuning)
 	if err != nil {
 		return err
 	}
+	defer h.close()
+	return h.run(ctx, updates, ln, ready)
+}
+
+func newHandler(first config.Router, log zerolog.Logger, reg prometheus.Registerer, tune tuning) (*handler, error) {
+	silenceDistribution()
+	store, err := images.Open(first.StoreDir)
+	if err != nil {
+		return nil, err
+	}
 	h := &handler{
-		store: store, log: log, metrics: newMetrics(reg),
+		tune: tune, store: store, log: log, metrics: newMetrics(reg), hits: newHits(),
 		// A client can cause these at will.
 		warnings: log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
 	}
 	st, err := newState(first, &state{}, tune)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	h.state.Store(st)
-	defer func() { h.state.Load().close(&state{}) }()
-
-	records, err := accesslog.NewWriter(first.AccessLog, accesslog.WriterOptions{Log: log, Metrics: reg})
-	if err != nil {
+	if h.records, err = accesslog.NewWriter(first.AccessLog, accesslog.WriterOptions{Log: log, Metrics: reg}); err != nil {
 		log.Warn().Err(err).Msg("serving without an access log; images will not be marked as used")
-	} else {
-		h.records = records
-		defer func() {
-			if err := records.Close(); err != nil {
-				log.Warn().Err(err).Msg("the end of the access log may be missing")
-			}
-		}()
 	}
+	return h, nil
+}
 
-	server := newServer(h, tune)
+// close is called when no request is in flight.
+func (h *handler) close() {
+	h.state.Load().close(&state{})
+	if h.records == nil {
+		return
+	}
+	if err := h.records.Close(); err != nil {
+		h.log.Warn().Err(err).Msg("the end of the access log may be missing")
+	}
+}
+
+func (h *handler) run(ctx context.Context, updates <-chan config.Router, ln net.Listener, ready func()) error {
+	server := newServer(h)
 	var serveErr error
 	served := make(chan struct{})
 	go func() {
@@ -108,15 +111,15 @@ func run(ctx context.Context, first config.Router, updates <-chan config.Router,
 				updates = nil
 				continue
 			}
-			h.update(settings, tune)
+			h.update(settings)
 		}
 	}
 }
 
 // update swaps the settings, or keeps the old ones when the new are broken.
-func (h *handler) update(settings config.Router, tune tuning) {
+func (h *handler) update(settings config.Router) {
 	old := h.state.Load()
-	next, err := newState(settings, old, tune)
+	next, err := newState(settings, old, h.tune)
 	if err != nil {
 		h.log.Error().Err(err).Msg("new settings are broken; the old ones stay in force")
 		return
@@ -125,32 +128,4 @@ func (h *handler) update(settings config.Router, tune tuning) {
 	old.close(next)
 	h.log.Info().Int("upstreams", len(settings.Routes)).Bool("tls", settings.TLS != nil).
 		Str("auth", settings.Auth.Type).Msg("settings reloaded")
-}
-
-func newServer(h *handler, tune tuning) *http.Server {
-	// HTTP/2 doubles the CPU of a blob and gains a puller nothing.
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	return &http.Server{
-		Handler:           h,
-		Protocols:         &protocols,
-		ReadHeaderTimeout: tune.readHeaderTimeout,
-		IdleTimeout:       tune.idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
-		// There is no WriteTimeout: a slow client may take hours over a layer.
-		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     stdlog.New(serverLog{h.warnings}, "", 0),
-	}
-}
-
-// serverLog takes what net/http has to say about connections.
-type serverLog struct{ log zerolog.Logger }
-
-func (l serverLog) Write(p []byte) (int, error) {
-	level := zerolog.WarnLevel
-	if bytes.HasPrefix(p, []byte("http: TLS handshake error")) {
-		level = zerolog.DebugLevel // port scans and health checks
-	}
-	l.log.WithLevel(level).Msg(string(bytes.TrimSpace(p)))
-	return len(p), nil
 }

@@ -140,6 +140,6 @@ func TestSlowHandshakeIsCut(t *testing.T) {
 func TestBrokenSettingsAtStartAreAnError(t *testing.T) {
 	c := newCache(t)
 	c.settings.TLS = &config.KeyPair{Cert: []byte("x"), Key: "y"}
-	err := run(t.Context(), c.settings, nil, c.listener, testLogger(c), c.metrics, func() { t.Error("not ready") }, c.tune)
+	err := Run(t.Context(), c.settings, nil, c.listener, testLogger(c), c.metrics, func() { t.Error("not ready") })
 	assert.ErrorContains(t, err, "TLS certificate and key")
 }

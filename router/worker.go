@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"registrycache/config"
@@ -18,6 +19,10 @@ type upstream struct {
 	socket    string
 	transport *http.Transport
 	waits     []time.Duration
+	flights   *flights
+	// term grows whenever a worker may have ended or been replaced by one with
+	// other settings. What it said in an earlier term no longer counts.
+	term atomic.Uint64
 }
 
 const (
@@ -26,19 +31,42 @@ const (
 )
 
 func newUpstream(route config.Route, tune tuning) *upstream {
-	var dialer net.Dialer
-	return &upstream{
-		name: route.Name, socket: route.Socket, waits: tune.retryWaits,
-		transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return dialer.DialContext(ctx, "unix", route.Socket)
-			},
-			DisableCompression:    true,
-			MaxIdleConnsPerHost:   maxIdleConns,
-			IdleConnTimeout:       idleConnTimeout,
-			ResponseHeaderTimeout: tune.answerTimeout,
-		},
+	u := &upstream{name: route.Name, socket: route.Socket, waits: tune.retryWaits, flights: newFlights()}
+	u.transport = &http.Transport{
+		DialContext:           u.dial,
+		DisableCompression:    true,
+		MaxIdleConnsPerHost:   maxIdleConns,
+		IdleConnTimeout:       idleConnTimeout,
+		ResponseHeaderTimeout: tune.answerTimeout,
 	}
+	return u
+}
+
+// dial connects to whichever process accepts on the worker's socket.
+func (u *upstream) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "unix", u.socket)
+	if err != nil {
+		return nil, err
+	}
+	return &workerConn{Conn: conn, upstream: u}, nil
+}
+
+// workerConn notices when the worker closes a connection. It does so when it
+// ends: it was replaced by one with new settings, or killed. A connection
+// without a request stays open for longer (idleConnTimeout) than what was
+// answered on it is remembered (maxKept), so the end of a worker is not missed.
+type workerConn struct {
+	net.Conn
+	upstream *upstream
+}
+
+func (c *workerConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		c.upstream.term.Add(1)
+	}
+	return n, err
 }
 
 // ask sends a request to the worker. Pulls change nothing, so one that

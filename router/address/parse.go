@@ -52,6 +52,9 @@ func (t *Table) Parse(escapedPath, rawQuery string) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
+	if target.Kind == Manifests || target.Kind == Blobs {
+		target.Query = ""
+	}
 	// Checked before the upstream is looked for, so that the message is about
 	// what the client sent.
 	if err := checkName(strings.Join(name, "/")); err != nil {

@@ -28,7 +28,8 @@ const (
 // kinds that concern a repository.
 type Target struct {
 	Kind Kind
-	// Query is the query as the worker gets it: without ns, in canonical order.
+	// Query is the query as the worker gets it: without ns, in canonical order,
+	// and empty for manifests and blobs, on whose answers it has no influence.
 	Query string
 	// Route is the upstream asked.
 	Route config.Route
@@ -52,4 +53,12 @@ func (t Target) Path() string {
 		return "/v2/" + t.Repository + "/tags/list"
 	}
 	return "/v2/" + t.Repository + "/" + string(t.Kind) + "/" + t.Reference
+}
+
+// String is the path and the query, all that an answer depends on.
+func (t Target) String() string {
+	if t.Query == "" {
+		return t.Path()
+	}
+	return t.Path() + "?" + t.Query
 }

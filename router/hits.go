@@ -1,0 +1,126 @@
+package router
+
+import (
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/opencontainers/go-digest"
+
+	"registrycache/logger/accesslog"
+)
+
+const (
+	// maxHitBytes bounds the memory that answers are kept in.
+	maxHitBytes = 16 << 20
+	// maxHitBody is the largest body that is kept: a few rare giants must not
+	// push out everything else.
+	maxHitBody = 1 << 20
+	// hitOverhead is what an entry takes besides key and body, about.
+	hitOverhead = 1 << 10
+)
+
+// hit is an answer that is given again without asking the worker. It is
+// immutable.
+type hit struct {
+	// from is the worker that gave it, and term its term then: a worker's word
+	// ends with it.
+	from *upstream
+	term uint64
+	// born is when the upstream or the store had it so, until when it ends.
+	born, until time.Time
+	// header is what clients get, but for Age.
+	header http.Header
+	// body is that of a small answer.
+	body []byte
+	// blob is in the store; it has no body here.
+	blob digest.Digest
+}
+
+// newHit keeps what is for clients of an answer. It returns nil if the answer
+// may not be given again.
+func newHit(from *upstream, term uint64, response *http.Response) *hit {
+	fresh := freshness(response)
+	if fresh == 0 {
+		return nil
+	}
+	now := time.Now()
+	e := &hit{
+		from: from, term: term, header: make(http.Header),
+		born:  now.Add(-time.Duration(age(response.Header)) * time.Second),
+		until: now.Add(fresh),
+	}
+	copyHeader(e.header, response)
+	e.header.Del("Age")
+	e.header.Set(accesslog.HeaderName, accesslog.Hit.Header())
+	e.header.Set(apiVersionHeader, apiVersion)
+	return e
+}
+
+// setHeader makes the header of an answer that of the hit. The values are
+// shared, and net/http does not change them.
+func (e *hit) setHeader(to http.Header, now time.Time) {
+	for name, values := range e.header {
+		to[name] = values
+	}
+	to["Age"] = []string{strconv.Itoa(int(now.Sub(e.born) / time.Second))}
+}
+
+// hits is a bounded memory of answers, by path and query. What was asked for
+// least recently goes first.
+type hits struct {
+	mu    sync.Mutex
+	lru   *simplelru.LRU[string, *hit]
+	bytes int
+}
+
+func newHits() *hits {
+	h := &hits{}
+	// The bytes are the bound that matters; no entry is smaller than this.
+	h.lru, _ = simplelru.NewLRU(maxHitBytes/hitOverhead, h.gone) // fails for a size of 0 only
+	return h
+}
+
+// gone is called for each entry that leaves.
+func (h *hits) gone(key string, e *hit) { h.bytes -= e.cost(key) }
+
+func (e *hit) cost(key string) int { return hitOverhead + len(key) + len(e.body) }
+
+// get returns what is fresh and from this worker, or nil.
+func (h *hits) get(key string, from *upstream, now time.Time) *hit {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e, ok := h.lru.Get(key)
+	if !ok {
+		return nil
+	}
+	if e.from != from || e.term != from.term.Load() || !now.Before(e.until) {
+		h.lru.Remove(key)
+		return nil
+	}
+	return e
+}
+
+// keep remembers an answer, in place of the one there may be. nil is none.
+func (h *hits) keep(key string, e *hit) {
+	if e == nil || len(e.body) > maxHitBody {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lru.Remove(key)
+	h.lru.Add(key, e)
+	h.bytes += e.cost(key)
+	for h.bytes > maxHitBytes {
+		h.lru.RemoveOldest()
+	}
+}
+
+// drop forgets an entry that has turned out to be wrong.
+func (h *hits) drop(key string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lru.Remove(key)
+}
