@@ -15,7 +15,7 @@ import (
 // that started this may also have ended Run's context, and then it is yet to
 // come through signals.
 func (s *supervisor) drain(signals <-chan os.Signal, received int) {
-	s.log.Info().Dur("at_most", s.cfg.Drain).Msg("finishing what is in flight")
+	s.log.Info().Stringer("at_most", s.cfg.Drain).Msg("finishing what is in flight")
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -127,12 +127,12 @@ func (p *process) start() {
 func (p *process) promote() {
 	old := p.serving
 	p.serving, p.starting, p.overdue = p.starting, nil, nil
-	p.log.Info().Int("pid", p.serving.pid).Dur("took", time.Since(p.startedAt)).Msg("ready")
 	p.readySince = time.Now()
 	p.show(Ready, p.serving)
 	if !isClosed(p.up) {
 		close(p.up)
 	}
+	p.log.Info().Int("pid", p.serving.pid).Stringer("took", time.Since(p.startedAt).Round(time.Millisecond)).Msg("ready")
 	if old != nil {
 		p.ending.Go(func() { p.end(old) })
 	}
@@ -165,7 +165,7 @@ func (p *process) died() {
 // long it was ready.
 func (p *process) retryAfter(event *zerolog.Event, what string, ready time.Duration) {
 	pause := p.pauses.next(ready)
-	event.Dur("restart_in", pause).Msg(what)
+	event.Stringer("restart_in", pause).Msg(what)
 	p.retry = time.After(pause)
 	p.mu.Lock()
 	p.status.Restarts++

@@ -179,6 +179,10 @@ func TestCompare(t *testing.T) {
 	got := compare(old, &config.Config{Upstreams: []config.Upstream{b2, c}})
 	assert.Equal(t, changes{added: []config.Upstream{c}, changed: []config.Upstream{b2}, removed: []config.Upstream{a}}, got)
 	assert.Equal(t, changes{}, compare(old, &config.Config{Upstreams: []config.Upstream{a, b}}))
+	// Aliases are the router's.
+	aliased := a
+	aliased.Aliases = []string{"x"}
+	assert.Equal(t, changes{}, compare(old, &config.Config{Upstreams: []config.Upstream{aliased, b}}))
 	// What all workers share changes all of them.
 	got = compare(old, &config.Config{Upstreams: []config.Upstream{a, b}, Offline: true})
 	assert.Equal(t, changes{changed: []config.Upstream{a, b}}, got)

@@ -53,7 +53,7 @@ func (s *sockets) close() {
 		}
 	}
 	if s.metrics != nil {
-		s.metrics.Close()
+		_ = s.metrics.Close()
 	}
 }
 

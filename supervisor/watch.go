@@ -70,7 +70,7 @@ func (w *watcher) close() {
 
 func (w *watcher) run(files []string, content map[string]digest) {
 	defer close(w.ended)
-	defer w.events.Close()
+	defer func() { _ = w.events.Close() }()
 	var settled <-chan time.Time
 	for {
 		select {
