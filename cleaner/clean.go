@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 
@@ -14,188 +13,198 @@ import (
 	"registrycache/images"
 )
 
-const (
-	// youngAge is how long a blob is left alone after it landed or its use
-	// was recorded: who fetched it may not have linked it yet.
-	youngAge = time.Minute
-	// sweepEvery is how often dangling links are looked for when nothing was
-	// evicted.
-	sweepEvery = 24 * time.Hour
-)
+// walkEvery is how often the store is walked when nothing calls for it, to
+// find what nobody counted, and links that lead nowhere.
+const walkEvery = 24 * time.Hour
+
+// Options say how Clean goes about it.
+type Options struct {
+	// DryRun changes nothing.
+	DryRun bool
+	// Progress, when given, is told how many bytes are gone of how many.
+	Progress func(gone, all int64)
+}
+
+// Clean looks at all of the store once and removes what is too much. It may
+// run beside a cleaner that Runs.
+func Clean(ctx context.Context, store *images.Store, set config.Cleaner, o Options) (Report, error) {
+	c := cleaner{store: store, now: time.Now, options: o}
+	s, err := take(ctx, store, c.now())
+	if err != nil {
+		return Report{}, err
+	}
+	return c.clean(ctx, set, s)
+}
 
 // A cleaner keeps what it knows from one clean to the next.
 type cleaner struct {
 	store   *images.Store
+	now     func() time.Time
+	options Options
+
+	// The rest is of one that Runs.
 	log     zerolog.Logger
 	metrics *metrics
-	now     func() time.Time
-	swept   time.Time
+	growth  *images.Growth
+	walked  time.Time
+	// known is what the store held after the last walk, fills left out.
+	known usage
 }
 
-// clean looks once and removes what is too much. It says whether it is worth
-// to look again soon, because what stood in the way may go by then.
-func (c *cleaner) clean(ctx context.Context, s config.Cleaner) (again bool, err error) {
+// look does what is due, and reports. It walks the store only if something is
+// to be done, as far as can be told without, or a walk is due.
+func (c *cleaner) look(ctx context.Context, set config.Cleaner) (Report, error) {
 	start := c.now()
-	u, err := c.survey(ctx)
+	u, landed, err := c.estimate(ctx)
 	if err != nil {
-		return false, err
+		return Report{}, err
 	}
-	c.metrics.bytes.Set(float64(u.bytes))
-	g := goalOf(s, u, start)
-	var r removal
-	if !g.nothing() {
-		r, err = c.evict(ctx, u.blobs, g, start)
-		c.metrics.bytes.Set(float64(u.bytes - r.bytes))
+	if start.Sub(c.walked) < walkEvery && goalOf(set, u, start).nothing() && (landed == 0 || len(set.Quotas) == 0) {
+		r := newReport(set, u)
+		r.Took = c.now().Sub(start)
+		r.write(c.log)
+		return r, nil
 	}
-	var swept images.Swept
-	if err == nil && (r.blobs > 0 || start.Sub(c.swept) >= sweepEvery) {
-		swept, err = c.store.Sweep(ctx, start.Add(-youngAge))
-		c.swept = start
+	// What lands from here on is found by the walk, or counted, or both.
+	if err := c.growth.Reset(); err != nil {
+		return Report{}, err
 	}
+	s, err := take(ctx, c.store, start)
 	if err != nil {
-		return false, err
+		return Report{}, err
 	}
-	event := c.log.Info()
-	if r.bytes < g.reclaim {
-		event = c.log.Warn().Str("missing", size(g.reclaim-r.bytes)).Int("failed", r.failed).AnErr("first_failure", r.failure)
+	r, err := c.clean(ctx, set, s)
+	c.known = s.usage
+	c.known.bytes = r.After - s.fills
+	c.known.upstreams = nil // nothing tells them without a walk
+	if err != nil {
+		c.walked = time.Time{} // part of it was done
+		return r, err
 	}
-	event.Str("before", size(u.bytes)).Str("after", size(u.bytes-r.bytes)).Str("limit", size(s.MaxSize)).
-		Int("evicted", r.blobs).Int("links_removed", swept.Links).Str("disk_free", size(u.disk.Free+r.bytes))
-	if u.blobs > 0 {
-		event.Time("oldest_use", u.oldest).Time("newest_use", u.newest)
+	c.metrics.bytes.Set(float64(r.After))
+	if start.Sub(c.walked) >= walkEvery {
+		c.walked = start
 	}
-	if r.blobs > 0 {
-		event.Time("evicted_up_to_use", r.last)
-	}
-	message := "store looked at"
-	if r.blobs > 0 {
-		message = "store cleaned"
-	}
-	event.Str("took", c.now().Sub(start).Round(time.Millisecond).String()).Msg(message)
-	return r.bytes < g.reclaim && r.young > 0, nil
+	r.write(c.log)
+	return r, nil
 }
 
-func size(bytes int64) string { return humanize.IBytes(uint64(max(bytes, 0))) }
-
-// survey adds up what the store holds without keeping any of it.
-func (c *cleaner) survey(ctx context.Context) (usage, error) {
-	var u usage
-	err := c.store.WalkBlobs(ctx, func(b images.Blob) error {
-		u.blobs++
-		u.bytes += b.Allocated
-		if u.oldest.IsZero() || b.Used.Before(u.oldest) {
-			u.oldest = b.Used
-		}
-		if b.Used.After(u.newest) {
-			u.newest = b.Used
-		}
-		return nil
-	})
-	if err != nil {
-		return u, err
+// estimate says what the store holds without a walk.
+func (c *cleaner) estimate(ctx context.Context) (u usage, landed int64, err error) {
+	u = c.known
+	if landed, err = c.growth.Bytes(); err != nil {
+		return u, 0, err
 	}
 	fills, err := c.store.FillBytes(ctx)
 	if err != nil {
-		return u, err
+		return u, 0, err
 	}
-	u.bytes += fills
+	u.bytes += landed + fills
 	u.disk, err = c.store.Disk()
-	return u, err
+	c.metrics.bytes.Set(float64(u.bytes))
+	return u, landed, err
 }
 
-// list takes down the blobs of the store, with room for as many as there were.
-func (c *cleaner) list(ctx context.Context, blobs int, now time.Time) (*inventory, error) {
-	v := &inventory{blobs: make([]blob, 0, blobs+blobs/16), taken: now.UnixNano()}
-	err := c.store.WalkBlobs(ctx, func(b images.Blob) error {
-		used := b.Used.UnixNano()
-		if b.Changed.After(now.Add(-youngAge)) {
-			used = kept
-			v.young += b.Allocated
-		}
-		v.blobs = append(v.blobs, blob{b.Digest, b.Allocated, used})
-		return nil
-	})
-	return v, err
+// pressed says whether the store or the disk is so full that a clean can't
+// wait.
+func (c *cleaner) pressed(ctx context.Context, set config.Cleaner) (bool, error) {
+	u, _, err := c.estimate(ctx)
+	return goalOf(set, u, c.now()).reclaim > 0, err
 }
 
-// relate adds which of the blobs need which. What a manifest needs that has
-// landed since they were listed stays.
-func (c *cleaner) relate(ctx context.Context, v *inventory) error {
-	read := make([]bool, len(v.blobs))
-	return c.store.WalkManifests(ctx, func(_ string, d digest.Digest) error {
-		from, known := v.find(d)
-		if known && read[from] {
-			return nil
-		}
-		needs, err := c.store.Needs(d)
+func newReport(set config.Cleaner, u usage) Report {
+	return Report{
+		Before: u.bytes, After: u.bytes, Limit: set.MaxSize, DiskFree: u.disk.Free,
+		Oldest: u.oldest, Newest: u.newest,
+	}
+}
+
+// clean removes what is too much of what was found.
+func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Report, error) {
+	r := newReport(set, s.usage)
+	sweeping := images.Sweeping{Before: s.now.Add(-youngAge), Hosted: set.Hosted}
+	if !goalOf(set, s.usage, s.now).nothing() || len(set.Quotas) > 0 {
+		p, young, err := s.plan(ctx, set)
 		if err != nil {
-			return nil // gone, or not a manifest: it needs nothing
+			return r, err
 		}
-		if known {
-			read[from] = true
-		}
-		for _, d := range append(needs.Manifests, needs.Blobs...) {
-			to, here := v.find(d)
-			switch {
-			case here && known:
-				v.needs = append(v.needs, need{from, to})
-			case here:
-				v.blobs[to].used = kept
+		g := goalOf(set, s.usage, s.now)
+		e := newEviction(s)
+		e.young = young
+		r.Missing = c.evict(ctx, p, g, e)
+		r.Blobs, r.After, r.DiskFree = e.blobs, s.bytes-e.bytes, r.DiskFree+e.bytes
+		s.oldest = p.oldest(e.gone)
+		if r.Missing > 0 {
+			r.Young, r.Failed = e.young, e.failed
+			if e.failure != nil {
+				r.Failure = e.failure.Error()
 			}
 		}
-		return nil
-	})
-}
-
-// removal is what an eviction did.
-type removal struct {
-	blobs int
-	bytes int64
-	// last is the latest use of what went.
-	last time.Time
-	// young are the bytes of what was too new to go, or was used meanwhile.
-	young int64
-	// failed counts what could not be removed, and failure is the first reason.
-	failed  int
-	failure error
-}
-
-func (c *cleaner) evict(ctx context.Context, blobs int, g goal, now time.Time) (removal, error) {
-	var r removal
-	v, err := c.list(ctx, blobs, now)
-	if err != nil {
+		if r.Images, r.Loose, err = e.images(); err != nil {
+			return r, err
+		}
+		if e.blobs > 0 {
+			sweeping.Gone = e.mayBeGone
+		}
+	}
+	if err := ctx.Err(); err != nil {
 		return r, err
 	}
-	if err := c.relate(ctx, v); err != nil {
-		return r, err
+	due := s.now.Sub(c.walked) >= walkEvery
+	if due {
+		sweeping.Gone = nil
 	}
-	r.young = v.young
-	v.evict(g, func(b *blob) bool {
-		if ctx.Err() != nil {
+	var err error
+	if !c.options.DryRun && (due || r.Blobs > 0) {
+		r.Swept, err = c.store.Sweep(ctx, sweeping)
+	}
+	r.Took = c.now().Sub(s.now)
+	return r, err
+}
+
+// evict carries the plan out and returns what it could not reach.
+func (c *cleaner) evict(ctx context.Context, p *plan, g goal, e *eviction) (missing int64) {
+	all := g.reclaim
+	for _, reclaim := range g.quotas {
+		all = max(all, reclaim)
+	}
+	return p.choose(g, func(i int32, why Why) bool {
+		if ctx.Err() != nil || !c.remove(e, i) {
 			return false
 		}
-		used := when(b.used)
-		switch err := c.store.Evict(b.digest, used); {
-		case err == nil:
-		case errors.Is(err, images.ErrUsed):
-			r.young += b.allocated
-			return false
-		case errors.Is(err, fs.ErrNotExist):
-			return true
-		default:
-			if r.failed++; r.failure == nil {
-				r.failure = err
-			}
-			return false
+		e.add(i, why)
+		if c.metrics != nil {
+			c.metrics.evictions.Inc()
+			c.metrics.evicted.Add(float64(e.Blobs[i].Allocated))
 		}
-		r.blobs++
-		r.bytes += b.allocated
-		if used.After(r.last) {
-			r.last = used
+		if c.options.Progress != nil {
+			c.options.Progress(e.bytes, max(all, e.bytes))
 		}
-		c.metrics.evictions.Inc()
-		c.metrics.evicted.Add(float64(b.allocated))
 		return true
 	})
-	return r, ctx.Err()
+}
+
+// remove removes one blob and says whether it is gone.
+func (c *cleaner) remove(e *eviction, i int32) bool {
+	if c.options.DryRun {
+		return true
+	}
+	err := c.store.Evict(e.Digest(i), when(e.Blobs[i].Used))
+	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+		return true
+	case errors.Is(err, images.ErrUsed):
+		e.young += e.Blobs[i].Allocated
+	default:
+		if e.failed++; e.failure == nil {
+			e.failure = err
+		}
+	}
+	return false
+}
+
+// mayBeGone says no to blobs that were there and stayed.
+func (e *eviction) mayBeGone(d digest.Digest) bool {
+	i, known := e.Find(d)
+	return !known || e.gone[i]
 }

@@ -41,21 +41,27 @@ func newStore(t testing.TB) *madeStore {
 	metrics, err := newMetrics(s.reg)
 	require.NoError(t, err)
 	s.cleaner = cleaner{
-		store: store, log: zerolog.New(s.report), metrics: metrics,
+		store: store, log: zerolog.New(s.report), metrics: metrics, growth: store.Growth(),
 		now: func() time.Time { return time.Now().Add(time.Hour) },
 	}
 	return s
 }
 
-// layer stores a blob of 64 KiB used so many hours ago.
+// layer stores a blob of 64 KiB used so many hours ago, and links it.
 func (s *madeStore) layer(t testing.TB, name string, hours int) digest.Digest {
+	t.Helper()
+	d := s.blob(t, name, hours)
+	require.NoError(t, s.store.Link(repo, images.Layer, d))
+	return d
+}
+
+func (s *madeStore) blob(t testing.TB, name string, hours int) digest.Digest {
 	t.Helper()
 	content := bytes.Repeat([]byte(name), blobBytes/len(name)+1)[:blobBytes]
 	d := digest.FromBytes(content)
 	path := s.store.BlobPath(d)
 	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
 	require.NoError(t, os.WriteFile(path, content, 0o600))
-	require.NoError(t, s.store.Link(repo, images.Layer, d))
 	s.used(t, d, hours)
 	return d
 }
@@ -87,16 +93,18 @@ func (s *madeStore) here(d digest.Digest) bool {
 // bytes is what the store takes.
 func (s *madeStore) bytes(t testing.TB) int64 {
 	t.Helper()
-	u, err := s.survey(context.Background())
+	u, err := take(context.Background(), s.store, s.now())
 	require.NoError(t, err)
 	return u.bytes
 }
 
-func (s *madeStore) run(t *testing.T, set config.Cleaner) (again bool) {
+// run is a look, which walks the store as if a day had passed.
+func (s *madeStore) run(t *testing.T, set config.Cleaner) Report {
 	t.Helper()
-	again, err := s.clean(context.Background(), set)
+	s.walked = time.Time{}
+	r, err := s.look(context.Background(), set)
 	require.NoError(t, err)
-	return again
+	return r
 }
 
 func (s *madeStore) metric(t *testing.T, name string) float64 {
@@ -122,7 +130,12 @@ func TestCleanEvictsTheOldestImageWhole(t *testing.T) {
 	index := s.manifest(t, "manifests", 20, old)
 
 	before := s.bytes(t)
-	require.False(t, s.run(t, config.Cleaner{MaxSize: before - blobBytes/2}))
+	r := s.run(t, config.Cleaner{MaxSize: before - blobBytes/2})
+	require.Zero(t, r.Missing)
+	require.Equal(t, []Evicted{{
+		Name: repo + ":t" + index.Encoded()[:8], Size: blobBytes + 2*4096, Used: r.Images[0].Used, Why: OverLimit,
+	}}, r.Images)
+	require.Zero(t, r.Loose)
 	for d, want := range map[digest.Digest]bool{
 		index: false, old: false, oldLayer: false, recent: true, newLayer: true, shared: true,
 	} {
@@ -142,7 +155,7 @@ func TestCleanEvictsTheOldestImageWhole(t *testing.T) {
 	require.EqualValues(t, before-s.bytes(t), s.metric(t, "registry_cache_evicted_bytes_total"))
 	require.EqualValues(t, 3, s.metric(t, "registry_cache_evictions_total"))
 	require.Equal(t, 1, strings.Count(s.report.String(), "\n"))
-	for _, field := range []string{`"level":"info"`, `"before":"`, `"after":"`, `"evicted":3`, `"oldest_use":"`, `"newest_use":"`, `"took":"`} {
+	for _, field := range []string{`"level":"info"`, `"before":"`, `"after":"`, `"evicted":3`, `"images":["` + repo + `:t`, `"oldest_use":"`, `"newest_use":"`, `"took":"`} {
 		require.Contains(t, s.report.String(), field)
 	}
 }
@@ -171,7 +184,10 @@ func TestCleanMakesRoomOnTheDisk(t *testing.T) {
 	old, recent := s.layer(t, "old", 100), s.layer(t, "recent", 98)
 	// More than any disk has: everything goes, and it is said that it is not
 	// enough.
-	require.False(t, s.run(t, config.Cleaner{MaxSize: 1 << 40, MinFreePercent: 100}))
+	r := s.run(t, config.Cleaner{MaxSize: 1 << 40, MinFreePercent: 100})
+	require.Positive(t, r.Missing)
+	require.Zero(t, r.Young)
+	require.EqualValues(t, 2*blobBytes, r.Loose)
 	require.False(t, s.here(old))
 	require.False(t, s.here(recent))
 	require.Contains(t, s.report.String(), `"level":"warn"`)
@@ -188,12 +204,15 @@ func TestCleanLeavesTheNewAndFillsAlone(t *testing.T) {
 	require.GreaterOrEqual(t, s.bytes(t), int64(3*blobBytes), "fills count")
 
 	s.now = time.Now
-	require.True(t, s.run(t, config.Cleaner{MaxSize: 1}), "worth another look")
+	r := s.run(t, config.Cleaner{MaxSize: 1})
+	require.EqualValues(t, 2*blobBytes, r.Young, "worth another look")
+	require.Positive(t, r.Missing)
 	require.True(t, s.here(old))
 	require.True(t, s.here(fresh))
 
 	s.now = func() time.Time { return time.Now().Add(time.Hour) }
-	require.False(t, s.run(t, config.Cleaner{MaxSize: 1}), "fills won't go soon")
+	r = s.run(t, config.Cleaner{MaxSize: 1})
+	require.Zero(t, r.Young, "fills won't go soon")
 	require.False(t, s.here(old))
 	require.False(t, s.here(fresh))
 	require.FileExists(t, fill)
@@ -202,11 +221,17 @@ func TestCleanLeavesTheNewAndFillsAlone(t *testing.T) {
 func TestCleanKeepsWhatAManifestThatHasJustLandedNeeds(t *testing.T) {
 	s := newStore(t)
 	needed, other := s.layer(t, "needed", 100), s.layer(t, "other", 100)
-	v, err := s.list(context.Background(), 2, s.now())
+	u, err := take(context.Background(), s.store, s.now())
 	require.NoError(t, err)
 	s.manifest(t, "layers", 100, needed)
-	require.NoError(t, s.relate(context.Background(), v))
-	require.Equal(t, other.String(), evicted(v, goal{reclaim: 1 << 40}))
+	p, _, err := u.plan(context.Background(), config.Cleaner{})
+	require.NoError(t, err)
+	var gone []digest.Digest
+	p.choose(goal{reclaim: 1 << 40}, func(i int32, _ Why) bool {
+		gone = append(gone, u.Digest(i))
+		return true
+	})
+	require.Equal(t, []digest.Digest{other}, gone)
 }
 
 func TestCleanGoesOnWhereABlobCanNotBeRemoved(t *testing.T) {
@@ -227,22 +252,32 @@ func TestCleanStopsWithTheContext(t *testing.T) {
 	d := s.layer(t, "a", 100)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err := s.clean(ctx, config.Cleaner{MaxSize: 1})
+	_, err := s.look(ctx, config.Cleaner{MaxSize: 1})
 	require.ErrorIs(t, err, context.Canceled)
 	require.True(t, s.here(d))
 }
 
 func TestWhatWasLeftByAKillIsSweptAtTheStart(t *testing.T) {
 	s := newStore(t)
+	set := config.Cleaner{MaxSize: 1 << 40}
+	look := func() {
+		_, err := s.look(context.Background(), set)
+		require.NoError(t, err)
+	}
 	d := s.layer(t, "a", 100)
 	require.NoError(t, os.Remove(s.store.BlobPath(d)))
-	s.run(t, config.Cleaner{MaxSize: 1 << 40})
+	look()
 	require.False(t, s.store.HasLink(repo, images.Layer, d))
 
 	require.NoError(t, s.store.Link(repo, images.Layer, d))
-	s.run(t, config.Cleaner{MaxSize: 1 << 40})
+	look()
 	require.True(t, s.store.HasLink(repo, images.Layer, d), "not at every look")
 	s.now = func() time.Time { return time.Now().Add(26 * time.Hour) }
-	s.run(t, config.Cleaner{MaxSize: 1 << 40})
+	look()
 	require.False(t, s.store.HasLink(repo, images.Layer, d), "but daily")
+}
+
+func setLanded(t testing.TB, s *madeStore, d digest.Digest, at time.Time) {
+	t.Helper()
+	require.NoError(t, os.Chtimes(s.store.BlobPath(d), at, at))
 }

@@ -42,10 +42,10 @@ func cleanAll(dir string) error {
 		return err
 	}
 	c := cleaner{
-		store: store, log: zerolog.New(os.Stderr), metrics: metrics,
+		store: store, log: zerolog.New(os.Stderr), metrics: metrics, growth: store.Growth(),
 		now: func() time.Time { return time.Now().Add(time.Hour) },
 	}
-	_, err = c.clean(context.Background(), config.Cleaner{MaxSize: 1})
+	_, err = c.look(context.Background(), config.Cleaner{MaxSize: 1})
 	return err
 }
 

@@ -6,54 +6,68 @@ import (
 	"slices"
 	"time"
 
-	"github.com/opencontainers/go-digest"
+	"registrycache/images"
 )
 
-// blob is what choosing needs to know of a blob; there may be millions.
+// Why says why something goes.
+type Why string
+
+const (
+	// OverLimit is to get the store below its limit.
+	OverLimit Why = "limit"
+	// OverQuota is to get the images of an upstream below its maxSize.
+	OverQuota Why = "quota"
+	// DiskShort is to have more of the disk free.
+	DiskShort Why = "disk"
+	// Unused is that nobody used it for too long.
+	Unused Why = "age"
+)
+
+// kept is the last use of what must stay.
+const kept = math.MaxInt64
+
+// maxDepth is how deep indexes may be nested to be told apart.
+const maxDepth = 100
+
+// blob is what choosing needs to know of a blob.
 type blob struct {
-	digest    digest.Digest
 	allocated int64
 	// used is in nanoseconds since 1970, or kept.
 	used int64
 }
 
-// kept is the last use of what must stay.
-const kept = math.MaxInt64
+// Owners of a blob, besides the upstreams, which are counted from 1.
+const (
+	nobody  = 0
+	several = math.MaxUint16
+)
 
-// need says that the blob at from, a manifest, needs the one at to.
-type need struct{ from, to int32 }
-
-// maxDepth is how deep indexes may be nested to be told apart.
-const maxDepth = 100
-
-// inventory is what the store holds.
-type inventory struct {
-	// blobs are sorted by digest.
+// plan is what may go, blobs told by their place in the inventory.
+type plan struct {
 	blobs []blob
-	needs []need
+	// needs are sorted by From.
+	needs []images.Need
+	// owner is the upstream that a blob counts for; nil when there are no
+	// quotas.
+	owner []uint16
+	// quota is the place of an owner's quota in goal.quotas, or -1.
+	quota []int
 	// taken is when it was listed. A use after that is a clock gone wrong.
 	taken int64
-	// young are the bytes of blobs that may not go yet.
-	young int64
 }
 
-// find returns where a digest is in blobs.
-func (v *inventory) find(d digest.Digest) (int32, bool) {
-	i, ok := slices.BinarySearchFunc(v.blobs, d, func(b blob, d digest.Digest) int { return cmp.Compare(b.digest, d) })
-	return int32(i), ok
-}
-
-// evict calls remove for one blob after the other, least recently used first,
+// choose calls remove for one blob after the other, least recently used first,
 // until the goal is reached or nothing is left that may go. A blob was used
 // last when it or a manifest that needs it was, and a manifest comes before
 // what it needs. So no image ever looks whole but is not, wherever this ends,
 // and a blob that several images share stays for the last of them.
 //
-// What remove does not remove stays, and so does all that it needs.
-func (v *inventory) evict(g goal, remove func(b *blob) bool) {
-	slices.SortFunc(v.needs, func(a, b need) int { return cmp.Compare(a.from, b.from) })
-	lastUse, depth := v.age()
-	order := make([]int32, len(v.blobs))
+// What is too old or over a quota goes first, since it counts for the limit
+// too. What remove does not remove stays, and so does all that it needs. What
+// is returned are the bytes that should have gone and did not.
+func (p *plan) choose(g goal, remove func(i int32, why Why) bool) (missing int64) {
+	lastUse, depth := p.age()
+	order := make([]int32, len(p.blobs))
 	for i := range order {
 		order[i] = int32(i)
 	}
@@ -64,40 +78,73 @@ func (v *inventory) evict(g goal, remove func(b *blob) bool) {
 	if !g.unusedSince.IsZero() {
 		unusedSince = g.unusedSince.UnixNano()
 	}
-	var freed int64
+	quotas := slices.Clone(g.quotas)
+	gone := make([]bool, len(p.blobs))
+	left := g.reclaim
+	try := func(i int32, why Why) bool {
+		if gone[i] || p.blobs[i].used == kept || lastUse[i] == kept {
+			return false
+		}
+		if !remove(i, why) {
+			p.keep(i)
+			return false
+		}
+		gone[i] = true
+		left -= p.blobs[i].allocated
+		return true
+	}
 	for _, i := range order {
-		if freed >= g.reclaim && lastUse[i] >= unusedSince {
-			return
-		}
-		if v.blobs[i].used == kept || lastUse[i] == kept {
-			continue
-		}
-		if remove(&v.blobs[i]) {
-			freed += v.blobs[i].allocated
-		} else {
-			v.keep(i)
+		quota := p.quotaOf(i)
+		switch {
+		case lastUse[i] < unusedSince:
+			if try(i, Unused) && quota >= 0 {
+				quotas[quota] -= p.blobs[i].allocated
+			}
+		case quota >= 0 && quotas[quota] > 0:
+			if try(i, OverQuota) {
+				quotas[quota] -= p.blobs[i].allocated
+			}
 		}
 	}
+	for _, i := range order {
+		if left <= 0 {
+			break
+		}
+		try(i, g.why)
+	}
+	missing = max(0, left)
+	for _, left := range quotas {
+		missing = max(missing, left)
+	}
+	return missing
+}
+
+// quotaOf is the place of the quota that a blob counts for, or -1.
+func (p *plan) quotaOf(i int32) int {
+	if p.owner == nil || p.owner[i] == several {
+		return -1
+	}
+	return p.quota[p.owner[i]]
 }
 
 // age returns the last use of each blob, its own or that of what needs it, and
 // how deep below manifests it lies.
-func (v *inventory) age() (lastUse []int64, depth []uint8) {
-	lastUse, depth = make([]int64, len(v.blobs)), make([]uint8, len(v.blobs))
-	for i, b := range v.blobs {
+func (p *plan) age() (lastUse []int64, depth []uint8) {
+	lastUse, depth = make([]int64, len(p.blobs)), make([]uint8, len(p.blobs))
+	for i, b := range p.blobs {
 		if lastUse[i] = b.used; b.used != kept {
-			lastUse[i] = min(b.used, v.taken)
+			lastUse[i] = min(b.used, p.taken)
 		}
 	}
 	for changed := true; changed; {
 		changed = false
-		for _, n := range v.needs {
-			if lastUse[n.to] < lastUse[n.from] {
-				lastUse[n.to] = lastUse[n.from]
+		for _, n := range p.needs {
+			if lastUse[n.To] < lastUse[n.From] {
+				lastUse[n.To] = lastUse[n.From]
 				changed = true
 			}
-			if depth[n.to] <= depth[n.from] && depth[n.from] < maxDepth {
-				depth[n.to] = depth[n.from] + 1
+			if depth[n.To] <= depth[n.From] && depth[n.From] < maxDepth {
+				depth[n.To] = depth[n.From] + 1
 				changed = true
 			}
 		}
@@ -105,18 +152,63 @@ func (v *inventory) age() (lastUse []int64, depth []uint8) {
 	return lastUse, depth
 }
 
+// oldest is the first use of what is not gone and may go at all; zero when
+// there is none.
+func (p *plan) oldest(gone []bool) time.Time {
+	lastUse, _ := p.age()
+	oldest := int64(kept)
+	for i, used := range lastUse {
+		if !gone[i] && p.blobs[i].used != kept {
+			oldest = min(oldest, used)
+		}
+	}
+	if oldest == kept {
+		return time.Time{}
+	}
+	return when(oldest)
+}
+
 // keep marks a blob, and all it needs, as one that must stay.
-func (v *inventory) keep(i int32) {
-	if v.blobs[i].used == kept {
+func (p *plan) keep(i int32) {
+	if p.blobs[i].used == kept {
 		return
 	}
-	v.blobs[i].used = kept
-	first, _ := slices.BinarySearchFunc(v.needs, i, func(n need, i int32) int { return cmp.Compare(n.from, i) })
-	for _, n := range v.needs[first:] {
-		if n.from != i {
+	p.blobs[i].used = kept
+	first, _ := slices.BinarySearchFunc(p.needs, i, func(n images.Need, i int32) int { return cmp.Compare(n.From, i) })
+	for _, n := range p.needs[first:] {
+		if n.From != i {
 			break
 		}
-		v.keep(n.to)
+		p.keep(n.To)
+	}
+}
+
+// own counts a blob for an upstream; what is of several counts for none.
+func (p *plan) own(i int32, owner uint16) (changed bool) {
+	switch p.owner[i] {
+	case owner, several:
+		return false
+	case nobody:
+		p.owner[i] = owner
+	default:
+		p.owner[i] = several
+	}
+	return true
+}
+
+// inherit counts what manifests need for the upstreams of the manifests.
+func (p *plan) inherit() {
+	for changed := true; changed; {
+		changed = false
+		for _, n := range p.needs {
+			owner := p.owner[n.From]
+			if owner == nobody {
+				owner = several // of no upstream's quota either
+			}
+			if p.own(n.To, owner) {
+				changed = true
+			}
+		}
 	}
 }
 

@@ -1,45 +1,62 @@
 package cleaner
 
 import (
-	"fmt"
+	"cmp"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
+
+	"registrycache/images"
 )
 
-// made is an inventory of blobs named by single letters.
-func made(used map[string]int64, needs ...string) *inventory {
-	v := &inventory{taken: 1 << 60}
-	for name, u := range used {
-		v.blobs = append(v.blobs, blob{digest.Digest(name), 10, u})
+// named is a plan of blobs named by single letters.
+type named struct {
+	*plan
+	names []string
+}
+
+func made(used map[string]int64, needs ...string) named {
+	v := named{&plan{taken: 1 << 60}, slices.Sorted(maps.Keys(used))}
+	for _, name := range v.names {
+		v.blobs = append(v.blobs, blob{10, used[name]})
 	}
-	slices.SortFunc(v.blobs, func(a, b blob) int { return compare(a.digest, b.digest) })
 	for _, n := range needs {
-		from, _ := v.find(digest.Digest(n[:1]))
-		to, _ := v.find(digest.Digest(n[1:]))
-		v.needs = append(v.needs, need{from, to})
+		v.needs = append(v.needs, images.Need{From: v.place(n[:1]), To: v.place(n[1:])})
 	}
+	slices.SortFunc(v.needs, func(a, b images.Need) int { return cmp.Compare(a.From, b.From) })
 	return v
 }
 
-func compare(a, b digest.Digest) int {
-	if a < b {
-		return -1
+func (v named) place(name string) int32 { return int32(slices.Index(v.names, name)) }
+
+// owned gives blobs to upstreams, with the quotas of the first ones.
+func (v named) owned(quotas int, owners ...string) named {
+	v.owner = make([]uint16, len(v.blobs))
+	v.quota = []int{-1}
+	for i, blobs := range owners {
+		v.quota = append(v.quota, -1)
+		if i < quotas {
+			v.quota[i+1] = i
+		}
+		for _, name := range blobs {
+			v.own(v.place(string(name)), uint16(i+1))
+		}
 	}
-	return 1
+	v.inherit()
+	return v
 }
 
 // evicted lists what goes; what is in stay is in use.
-func evicted(v *inventory, g goal, stay ...string) (names string) {
-	v.evict(g, func(b *blob) bool {
-		if slices.Contains(stay, string(b.digest)) {
+func evicted(v named, g goal, stay ...string) (names string) {
+	v.choose(g, func(i int32, _ Why) bool {
+		if slices.Contains(stay, v.names[i]) {
 			return false
 		}
-		names += string(b.digest)
+		names += v.names[i]
 		return true
 	})
 	return names
@@ -48,7 +65,7 @@ func evicted(v *inventory, g goal, stay ...string) (names string) {
 func TestEvictionOrder(t *testing.T) {
 	all := goal{reclaim: 1 << 40}
 	for name, c := range map[string]struct {
-		v    *inventory
+		v    named
 		goal goal
 		stay []string
 		want string
@@ -70,6 +87,16 @@ func TestEvictionOrder(t *testing.T) {
 		"in use": {v: made(map[string]int64{"a": 1, "b": 2, "c": 3}), goal: goal{reclaim: 20}, stay: []string{"a"}, want: "bc"},
 		"in use keeps what it needs": {v: made(map[string]int64{"a": 1, "m": 1, "z": 1, "x": 2}, "ma", "zm"),
 			goal: goal{reclaim: 10}, stay: []string{"z"}, want: "x"},
+		"quota": {v: made(map[string]int64{"a": 1, "b": 2, "c": 3, "d": 4}).owned(1, "bd", "ac"),
+			goal: goal{quotas: []int64{5}}, want: "b"},
+		"quota counts for the limit": {v: made(map[string]int64{"a": 1, "b": 2, "c": 3, "d": 4}).owned(1, "bd", "ac"),
+			goal: goal{quotas: []int64{15}, reclaim: 30}, want: "bda"},
+		"age counts for the quota": {v: made(map[string]int64{"a": 1, "b": 2, "c": 3, "d": 4}).owned(1, "abcd"),
+			goal: goal{quotas: []int64{15}, unusedSince: when(2)}, want: "ab"},
+		"what two upstreams have counts for none": {v: made(map[string]int64{"a": 1, "m": 2, "n": 3}, "ma", "na").owned(2, "m", "n"),
+			goal: goal{quotas: []int64{100, 100}}, want: "mn"},
+		"quotas of two": {v: made(map[string]int64{"a": 1, "b": 2, "c": 3, "d": 4}).owned(2, "ab", "cd"),
+			goal: goal{quotas: []int64{1, 11}}, want: "acd"},
 		"a use to come is one of now": {v: made(map[string]int64{"a": 1<<60 + 1, "b": 1 << 60}), goal: all, want: "ab"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -83,8 +110,7 @@ func TestEvictionOrder(t *testing.T) {
 func TestNoImageLooksWholeButIsNot(t *testing.T) {
 	for seed := range uint64(500) {
 		r := rand.New(rand.NewPCG(seed, 0))
-		v := randomInventory(r)
-		needs := slices.Clone(v.needs)
+		v := randomPlan(r)
 		gone := make([]bool, len(v.blobs))
 		total := int64(0)
 		for _, b := range v.blobs {
@@ -94,34 +120,49 @@ func TestNoImageLooksWholeButIsNot(t *testing.T) {
 		if r.IntN(3) == 0 {
 			g.unusedSince = time.Unix(0, r.Int64N(100))
 		}
+		if r.IntN(3) == 0 {
+			randomQuotas(r, v)
+			g.quotas = []int64{r.Int64N(total + 1), r.Int64N(total + 1)}
+		}
 		var freed int64
-		v.evict(g, func(b *blob) bool {
-			require.False(t, freed >= g.reclaim && g.unusedSince.IsZero(), "more went than had to")
+		missing := v.choose(g, func(i int32, _ Why) bool {
+			require.False(t, freed >= g.reclaim && g.unusedSince.IsZero() && g.quotas == nil, "more went than had to")
 			if r.IntN(10) == 0 {
 				return false
 			}
-			i, ok := v.find(b.digest)
-			require.True(t, ok)
 			require.False(t, gone[i], "twice")
 			gone[i] = true
-			freed += b.allocated
-			for _, n := range needs {
-				require.False(t, gone[n.to] && !gone[n.from], "seed %d: %d is gone, which %d needs", seed, n.to, n.from)
+			freed += v.blobs[i].allocated
+			for _, n := range v.needs {
+				require.False(t, gone[n.To] && !gone[n.From], "seed %d: %d is gone, which %d needs", seed, n.To, n.From)
 			}
 			return true
 		})
+		require.GreaterOrEqual(t, missing, g.reclaim-freed)
+		if g.quotas == nil {
+			require.Equal(t, max(0, g.reclaim-freed), missing)
+		}
+		for i := range v.blobs {
+			require.True(t, missing == 0 || gone[i] || v.blobs[i].used == kept || g.quotas != nil || lastUseOf(v, i) == kept,
+				"seed %d: %d could have gone", seed, i)
+		}
 	}
 }
 
-func randomInventory(r *rand.Rand) *inventory {
-	v := &inventory{taken: 90}
+func lastUseOf(v *plan, i int) int64 {
+	lastUse, _ := v.age()
+	return lastUse[i]
+}
+
+func randomPlan(r *rand.Rand) *plan {
+	v := &plan{taken: 90}
 	n := 1 + r.IntN(60)
-	for i := range n {
+	for range n {
 		used := r.Int64N(100)
 		if r.IntN(10) == 0 {
 			used = kept
 		}
-		v.blobs = append(v.blobs, blob{digest.Digest(fmt.Sprintf("%03d", i)), r.Int64N(1000), used})
+		v.blobs = append(v.blobs, blob{r.Int64N(1000), used})
 	}
 	// A manifest needs only what has a higher place in a shuffled order, as
 	// digests allow no circle.
@@ -129,35 +170,39 @@ func randomInventory(r *rand.Rand) *inventory {
 	for range r.IntN(3 * n) {
 		a, b := r.IntN(n), r.IntN(n)
 		if a != b {
-			v.needs = append(v.needs, need{int32(order[min(a, b)]), int32(order[max(a, b)])})
+			v.needs = append(v.needs, images.Need{From: int32(order[min(a, b)]), To: int32(order[max(a, b)])})
 		}
 	}
+	slices.SortFunc(v.needs, func(a, b images.Need) int { return cmp.Compare(a.From, b.From) })
 	return v
 }
 
-func TestFindIsExact(t *testing.T) {
-	v := made(map[string]int64{"a": 1, "c": 1})
-	for name, want := range map[string]bool{"a": true, "c": true, "": false, "b": false, "d": false} {
-		_, ok := v.find(digest.Digest(name))
-		require.Equal(t, want, ok, name)
+func randomQuotas(r *rand.Rand, v *plan) {
+	v.owner = make([]uint16, len(v.blobs))
+	v.quota = []int{-1, 0, 1, -1}
+	for i := range v.blobs {
+		if owner := r.IntN(4); owner != nobody {
+			v.own(int32(i), uint16(owner))
+		}
 	}
+	v.inherit()
 }
 
-func BenchmarkEvictPlan(b *testing.B) {
+func BenchmarkChoose(b *testing.B) {
 	const n = 1_000_000
 	r := rand.New(rand.NewPCG(1, 2))
 	for b.Loop() {
 		b.StopTimer()
-		v := &inventory{blobs: make([]blob, n), taken: kept - 1}
+		v := &plan{blobs: make([]blob, n), taken: kept - 1}
 		for i := range v.blobs {
-			v.blobs[i] = blob{"", 4096, r.Int64N(1 << 60)}
+			v.blobs[i] = blob{4096, r.Int64N(1 << 60)}
 		}
 		for m := range int32(100_000) {
 			for range 9 {
-				v.needs = append(v.needs, need{m, 100_000 + r.Int32N(900_000)})
+				v.needs = append(v.needs, images.Need{From: m, To: 100_000 + r.Int32N(900_000)})
 			}
 		}
 		b.StartTimer()
-		v.evict(goal{reclaim: 100_000 * 4096}, func(*blob) bool { return true })
+		v.choose(goal{reclaim: 100_000 * 4096}, func(int32, Why) bool { return true })
 	}
 }

@@ -135,10 +135,12 @@ func TestAnErrorIsReportedAndTriedAgain(t *testing.T) {
 		r := start(t, config.Cleaner{StoreDir: dir, MaxSize: 1 << 40, RunEvery: time.Hour})
 		defer r.stop()
 		r.after(0, 1)
-		blobs := filepath.Join(dir, "docker/registry/v2/blobs")
+		root := filepath.Join(dir, "docker/registry/v2")
+		blobs := filepath.Join(root, "blobs")
 		require.NoError(t, os.Remove(blobs))
 		require.NoError(t, os.WriteFile(blobs, nil, 0o600))
-		time.Sleep(time.Hour)
+		require.NoError(t, os.WriteFile(filepath.Join(root, "landed"), []byte("2000000000000\n"), 0o600))
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		require.Contains(t, r.text.String(), `"level":"error"`)
 		require.Contains(t, r.text.String(), "not a directory")
@@ -149,6 +151,23 @@ func TestAnErrorIsReportedAndTriedAgain(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		require.Contains(t, r.text.String(), `"level":"info"`)
+	})
+}
+
+// What landed is known without a walk, and the walk corrects it.
+func TestItCleansAtOnceWhenTheStoreHasGrown(t *testing.T) {
+	s := newStore(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, config.Cleaner{StoreDir: s.dir, MaxSize: 1 << 20, ThresholdPercent: 50, RunEvery: time.Hour})
+		defer r.stop()
+		r.after(0, 1)
+		landed := filepath.Join(s.dir, "docker/registry/v2/landed")
+		require.NoError(t, os.WriteFile(landed, []byte("1048576\n524288\n"), 0o600))
+		r.after(10*time.Minute, 0)
+		require.NoError(t, os.WriteFile(landed, []byte("1048576\n524288\n1\n"), 0o600))
+		r.after(2*atMost, 1)
+		require.NoFileExists(t, landed)
+		r.after(10*time.Minute, 0)
 	})
 }
 

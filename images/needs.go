@@ -32,7 +32,7 @@ func (m ManifestDoc) Needs() Needs {
 func digests(lists ...[]v1.Descriptor) (all []digest.Digest) {
 	for _, list := range lists {
 		for _, d := range list {
-			if d.Digest.Validate() == nil {
+			if _, ok := keyOf(d.Digest); ok {
 				all = append(all, d.Digest)
 			}
 		}
@@ -44,23 +44,32 @@ func digests(lists ...[]v1.Descriptor) (all []digest.Digest) {
 // counting as a use of it. It returns fs.ErrNotExist when the manifest is not
 // here.
 func (s *Store) Needs(d digest.Digest) (Needs, error) {
-	f, err := openUnused(s.BlobPath(d))
-	if err != nil {
-		return Needs{}, err
-	}
-	defer f.Close()
-	payload, err := io.ReadAll(io.LimitReader(f, MaxManifestSize+1))
-	if err != nil {
-		return Needs{}, err
-	}
-	if len(payload) > MaxManifestSize {
-		return Needs{}, ErrManifestTooLarge
-	}
-	doc, err := ParseManifest(payload)
+	doc, err := s.readUnused(d)
 	if err != nil {
 		return Needs{}, err
 	}
 	return doc.Needs(), nil
+}
+
+// readUnused reads a manifest from the store without counting as a use of it.
+func (s *Store) readUnused(d digest.Digest) (ManifestDoc, error) {
+	f, err := openUnused(s.BlobPath(d))
+	if err != nil {
+		return ManifestDoc{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return ManifestDoc{}, err
+	}
+	if info.Size() > MaxManifestSize {
+		return ManifestDoc{}, ErrManifestTooLarge
+	}
+	payload := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, payload); err != nil {
+		return ManifestDoc{}, err
+	}
+	return ParseManifest(payload)
 }
 
 // openUnused opens a file so that reading it leaves its access time alone,

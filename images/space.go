@@ -31,12 +31,12 @@ func (s *Store) Disk() (Disk, error) {
 // FillBytes returns the disk space that blobs on their way in take.
 func (s *Store) FillBytes(ctx context.Context) (int64, error) {
 	var total int64
-	err := filepath.WalkDir(filepath.Join(s.root, "fills"), func(path string, _ fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(s.root, "fills"), func(path string, entry fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()
 		}
 		var st unix.Stat_t
-		if err == nil {
+		if err == nil && !entry.IsDir() {
 			err = unix.Lstat(path, &st)
 		}
 		if errors.Is(err, fs.ErrNotExist) {

@@ -29,19 +29,31 @@ type Swept struct {
 	Files int
 }
 
+// Sweeping says what a Sweep is to look at.
+type Sweeping struct {
+	// Before is the time after which what changed is left alone.
+	Before time.Time
+	// Gone says which blobs may be gone, so that only links to them are
+	// looked at; nil is all.
+	Gone func(digest.Digest) bool
+	// Hosted is the first part of the names of repositories that are left
+	// alone; empty is none.
+	Hosted string
+}
+
 // Sweep removes what evictions and killed processes leave behind: links to
 // blobs that are gone, pushes nobody went on with for a day, temporary files,
-// empty directories. What changed after before is left alone, and so is what
-// it does not know. It may run beside pulls and be killed at any moment.
-func (s *Store) Sweep(ctx context.Context, before time.Time) (Swept, error) {
-	w := sweeper{ctx: ctx, store: s, before: before}
+// empty directories. What it does not know is left alone. It may run beside
+// pulls and be killed at any moment.
+func (s *Store) Sweep(ctx context.Context, o Sweeping) (Swept, error) {
+	w := sweeper{ctx: ctx, store: s, before: o.Before, mayBeGone: o.Gone}
 	names, err := subdirs(s.repoDir(""))
 	for _, name := range names {
-		if err == nil {
+		if err == nil && (name != o.Hosted || o.Hosted == "") {
 			_, err = w.repository(s.repoDir(name))
 		}
 	}
-	if err == nil {
+	if err == nil && o.Gone == nil {
 		err = w.blobs()
 	}
 	return w.swept, err
@@ -51,7 +63,9 @@ type sweeper struct {
 	ctx    context.Context
 	store  *Store
 	before time.Time
-	swept  Swept
+	// mayBeGone may be nil.
+	mayBeGone func(digest.Digest) bool
+	swept     Swept
 }
 
 // A visit deals with one directory and says whether it is gone now.
@@ -251,6 +265,9 @@ func (w *sweeper) upload(path string) (bool, error) {
 
 // here says whether the blob is here, also when that can't be known.
 func (w *sweeper) here(d digest.Digest) bool {
+	if w.mayBeGone != nil && !w.mayBeGone(d) {
+		return true
+	}
 	_, err := w.store.StatBlob(d)
 	return !errors.Is(err, fs.ErrNotExist)
 }
@@ -258,16 +275,33 @@ func (w *sweeper) here(d digest.Digest) bool {
 // blobs removes the directories that a kill between the two steps of Evict
 // left, and those of 256 that are empty.
 func (w *sweeper) blobs() error {
-	return w.store.eachBlobDir(w.ctx, func(dir *os.File, _ digest.Algorithm, names []string) error {
-		for _, name := range names {
-			path := filepath.Join(dir.Name(), name)
-			if _, err := os.Lstat(filepath.Join(path, "data")); errors.Is(err, fs.ErrNotExist) {
-				w.empty(path, false)
+	dirs, err := w.store.blobDirs()
+	if err != nil {
+		return err
+	}
+	for _, b := range dirs {
+		if err := w.ctx.Err(); err != nil {
+			return err
+		}
+		err := withDir(b.path, func(dir *os.File) error {
+			names, err := b.names(dir)
+			if err != nil {
+				return err
 			}
+			for _, name := range names {
+				path := filepath.Join(b.path, name)
+				if _, err := os.Lstat(filepath.Join(path, "data")); errors.Is(err, fs.ErrNotExist) {
+					w.empty(path, false)
+				}
+			}
+			if len(names) == 0 {
+				w.empty(b.path, false)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		if len(names) == 0 {
-			w.empty(dir.Name(), false)
-		}
-		return nil
-	})
+	}
+	return nil
 }

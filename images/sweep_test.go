@@ -58,7 +58,7 @@ func age(t *testing.T, dir string, by time.Duration) {
 
 func sweep(t *testing.T, s *images.Store) images.Swept {
 	t.Helper()
-	swept, err := s.Sweep(context.Background(), time.Now().Add(-time.Minute))
+	swept, err := s.Sweep(context.Background(), images.Sweeping{Before: time.Now().Add(-time.Minute)})
 	require.NoError(t, err)
 	return swept
 }
@@ -201,9 +201,41 @@ func BenchmarkSweep(b *testing.B) {
 		require.NoError(b, os.WriteFile(s.BlobPath(d), nil, 0o600))
 	}
 	for b.Loop() {
-		swept, err := s.Sweep(b.Context(), time.Now().Add(-time.Minute))
+		swept, err := s.Sweep(b.Context(), images.Sweeping{Before: time.Now().Add(-time.Minute)})
 		require.NoError(b, err)
 		require.Zero(b, swept)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/link")
+}
+
+func TestSweepLooksOnlyAtWhatMayBeGone(t *testing.T) {
+	s, _ := open(t)
+	gone, alsoGone := digest.FromString("gone"), digest.FromString("also gone")
+	for _, d := range []digest.Digest{gone, alsoGone} {
+		require.NoError(t, s.Link(repo, images.Layer, d))
+		require.NoError(t, s.SetTag(repo, d.Encoded()[:8], d))
+	}
+	_, err := s.Sweep(context.Background(), images.Sweeping{
+		Before: time.Now().Add(time.Minute),
+		Gone:   func(d digest.Digest) bool { return d == gone },
+	})
+	require.NoError(t, err)
+	require.False(t, s.HasLink(repo, images.Layer, gone))
+	require.True(t, s.HasLink(repo, images.Layer, alsoGone))
+	tags, err := s.Tags(repo)
+	require.NoError(t, err)
+	require.Equal(t, []string{alsoGone.Encoded()[:8]}, tags)
+}
+
+func TestSweepLeavesPushedImagesAlone(t *testing.T) {
+	s, _ := open(t)
+	gone := digest.FromString("gone")
+	for _, repo := range []string{"local/a", "localx/a", "quay.io/local/a"} {
+		require.NoError(t, s.Link(repo, images.Layer, gone))
+	}
+	_, err := s.Sweep(context.Background(), images.Sweeping{Before: time.Now().Add(time.Minute), Hosted: "local"})
+	require.NoError(t, err)
+	require.True(t, s.HasLink("local/a", images.Layer, gone))
+	require.False(t, s.HasLink("localx/a", images.Layer, gone))
+	require.False(t, s.HasLink("quay.io/local/a", images.Layer, gone))
 }

@@ -2,12 +2,10 @@ package images_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -113,83 +111,6 @@ func TestNeedsOfEveryKindOfManifest(t *testing.T) {
 	}
 }
 
-func walk(t *testing.T, s *images.Store) (all []images.Blob) {
-	t.Helper()
-	require.NoError(t, s.WalkBlobs(context.Background(), func(b images.Blob) error {
-		all = append(all, b)
-		return nil
-	}))
-	return all
-}
-
-func TestWalkBlobsGivesEachBlobSorted(t *testing.T) {
-	s, dir := open(t)
-	require.Empty(t, walk(t, s))
-	used := time.Now().Add(-time.Hour).Truncate(time.Second)
-	var want []digest.Digest
-	for i := range 300 {
-		d := commit(t, s, fmt.Sprint(i))
-		setTimes(t, s, d, used, used)
-		want = append(want, d)
-	}
-	slices.Sort(want)
-
-	// What is no blob, or not complete.
-	blobs := filepath.Join(dir, "docker/registry/v2/blobs")
-	hex := digest.FromString("gone").Encoded()
-	require.NoError(t, os.MkdirAll(filepath.Join(blobs, "sha256", hex[:2], hex), 0o755))
-	require.NoError(t, os.MkdirAll(filepath.Join(blobs, "sha256", hex[:2], "other"), 0o755))
-	require.NoError(t, os.MkdirAll(filepath.Join(blobs, "lost+found/00", hex), 0o755))
-	require.NoError(t, os.WriteFile(filepath.Join(blobs, "sha256/file"), nil, 0o600))
-
-	var got []digest.Digest
-	for _, b := range walk(t, s) {
-		got = append(got, b.Digest)
-		require.Positive(t, b.Allocated)
-		require.Zero(t, b.Allocated%512)
-		require.True(t, b.Used.Equal(used), b.Used)
-		require.WithinDuration(t, time.Now(), b.Changed, time.Hour/2, "setting the times is a change")
-	}
-	require.Equal(t, want, got)
-}
-
-func TestWalksEndEarly(t *testing.T) {
-	s, _ := open(t)
-	commit(t, s, "a")
-	putImage(t, s, repo)
-	stop := errors.New("stop")
-	require.ErrorIs(t, s.WalkBlobs(context.Background(), func(images.Blob) error { return stop }), stop)
-	require.ErrorIs(t, s.WalkManifests(context.Background(), func(string, digest.Digest) error { return stop }), stop)
-
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	none := func(images.Blob) error { t.Error("called"); return nil }
-	require.ErrorIs(t, s.WalkBlobs(ctx, none), context.Canceled)
-	_, err := s.Sweep(ctx, time.Now())
-	require.ErrorIs(t, err, context.Canceled)
-}
-
-func TestWalkManifestsGivesEachLink(t *testing.T) {
-	s, _ := open(t)
-	type link struct {
-		repo string
-		d    digest.Digest
-	}
-	want := []link{
-		{"quay.io/a", putImage(t, s, "quay.io/a")},
-		{"quay.io/a", putImage(t, s, "quay.io/a", digest.FromString("1"))},
-		{"quay.io/a/deep/er", putImage(t, s, "quay.io/a/deep/er")},
-		{"docker.io/b", putImage(t, s, "docker.io/b")},
-	}
-	require.NoError(t, s.Link("quay.io/a", images.Layer, digest.FromString("layer")))
-	var got []link
-	require.NoError(t, s.WalkManifests(context.Background(), func(repo string, d digest.Digest) error {
-		got = append(got, link{repo, d})
-		return nil
-	}))
-	require.ElementsMatch(t, want, got)
-}
-
 func TestSpace(t *testing.T) {
 	s, _ := open(t)
 	disk, err := s.Disk()
@@ -205,23 +126,4 @@ func TestSpace(t *testing.T) {
 	after, err := s.FillBytes(context.Background())
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, after-before, int64(1<<20))
-}
-
-func BenchmarkWalkBlobs(b *testing.B) {
-	dir := b.TempDir()
-	s, err := images.Open(dir)
-	require.NoError(b, err)
-	const n = 20000
-	for i := range n {
-		path := s.BlobPath(digest.FromString(fmt.Sprint(i)))
-		require.NoError(b, os.MkdirAll(filepath.Dir(path), 0o755))
-		require.NoError(b, os.WriteFile(path, nil, 0o600))
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		got := 0
-		require.NoError(b, s.WalkBlobs(b.Context(), func(images.Blob) error { got++; return nil }))
-		require.Equal(b, n, got)
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/blob")
 }
