@@ -67,15 +67,21 @@ func (a *adminServer) healthz(w http.ResponseWriter, _ *http.Request) {
 // readiness is the body of /readyz.
 type readiness struct {
 	// Status is ok or degraded (200); starting, unavailable or draining (503).
-	Status    string   `json:"status"`
+	Status string `json:"status"`
+	// Reasons are what degrades it besides processes that are not ready.
+	Reasons   []string `json:"reasons,omitempty"`
 	Processes []Status `json:"processes"`
 }
 
-// readyz says whether pulls can be served. One upstream's worker that is down
-// is no reason to send nobody here.
-func (a *adminServer) readyz(w http.ResponseWriter, _ *http.Request) {
-	body := readiness{Status: "ok", Processes: []Status{}}
-	for _, p := range a.list() {
+// readyz says whether pulls can be served. One upstream's worker that is down,
+// or a store that can't be written, is no reason to send nobody here.
+func (a *adminServer) readyz(w http.ResponseWriter, r *http.Request) {
+	processes := a.list()
+	body := readiness{Status: "ok", Reasons: degradedStores(r.Context(), processes), Processes: []Status{}}
+	if len(body.Reasons) > 0 {
+		body.Status = "degraded"
+	}
+	for _, p := range processes {
 		status := p.report()
 		if status.State != Ready {
 			body.Status = "degraded"

@@ -79,6 +79,24 @@ func TestReadyz(t *testing.T) {
 	eventually(t, func() bool { _, body = c.readyz(); return body.Status == "ok" }, "ok again")
 }
 
+// A store that can't be written is no reason to send nobody here, but one to
+// tell the operator.
+func TestReadyzSaysThatTheStoreIsNotWritten(t *testing.T) {
+	c := run(t, testConfig(t, upstream("quay.io"), upstream("ghcr.io")))
+	_, err := c.worker("ghcr.io", "/full")
+	require.NoError(t, err)
+	eventually(t, func() bool { _, body := c.readyz(); return body.Reasons != nil }, "a reason")
+	code, body := c.readyz()
+	assert.Equal(t, http.StatusOK, code)
+	assert.Equal(t, "degraded", body.Status)
+	assert.Equal(t, []string{"worker ghcr.io: the store is not written: no space left"}, body.Reasons)
+	_, err = c.worker("ghcr.io", "/empty")
+	require.NoError(t, err)
+	_, body = c.readyz()
+	assert.Equal(t, "ok", body.Status)
+	assert.Empty(t, body.Reasons)
+}
+
 // fake is a process that does nothing, in a state.
 func fake(name string, state State) *process {
 	p := newProcess(&process{name: name})

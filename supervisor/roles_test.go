@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/rs/zerolog"
 
 	"registrycache/config"
@@ -59,6 +61,13 @@ func playWorker(ctx context.Context, p *child.Process, first config.Worker, _ <-
 		p.Log.Info().Msg("holding")
 		<-held.Done()
 		fmt.Fprint(w, "released")
+	})
+	degraded := promauto.With(p.Registry).NewGaugeVec(prometheus.GaugeOpts{Name: metricDegraded}, []string{"upstream", "reason"})
+	mux.HandleFunc("/full", func(w http.ResponseWriter, _ *http.Request) {
+		degraded.WithLabelValues(first.Upstream.Name, "no space left").Set(1)
+	})
+	mux.HandleFunc("/empty", func(w http.ResponseWriter, _ *http.Request) {
+		degraded.WithLabelValues(first.Upstream.Name, "no space left").Set(0)
 	})
 	mux.HandleFunc("/release", func(http.ResponseWriter, *http.Request) { release() })
 	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { go panic("test panic") })
