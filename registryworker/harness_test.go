@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -81,7 +82,7 @@ func startWorker(t *testing.T, dir, upstreamURL string, change ...func(*config.W
 	t.Helper()
 	s := config.Worker{
 		Upstream: config.Upstream{Name: "quay.io", Path: "quay.io", URL: upstreamURL, StaleIfError: config.Always},
-		StoreDir: dir,
+		StoreDir: dir, Drain: time.Minute,
 	}
 	for _, c := range change {
 		c(&s)

@@ -20,9 +20,6 @@ import (
 )
 
 const (
-	// drainTimeout is how long requests in flight may take once the worker was
-	// told to end.
-	drainTimeout = 30 * time.Second
 	// fillTimeout is how long fills may take to write down how far they came.
 	fillTimeout       = 5 * time.Second
 	readHeaderTimeout = 10 * time.Second
@@ -40,7 +37,9 @@ func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logg
 	if err != nil {
 		return err
 	}
-	client, err := upstream.New(s.Upstream, upstream.Options{Proxy: s.Proxy, Log: log, Registerer: reg})
+	client, err := upstream.New(s.Upstream, upstream.Options{
+		Proxy: s.Proxy, Log: log, Registerer: reg, Timeouts: upstream.Timeouts{IdleBody: s.Upstream.IdleTimeout},
+	})
 	if err != nil {
 		return err
 	}
@@ -48,8 +47,14 @@ func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logg
 	// The fill engine knows of no upstream, but its metrics meet those of other
 	// workers on one page.
 	ofUpstream := prometheus.WrapRegistererWith(prometheus.Labels{"upstream": s.Upstream.Name}, reg)
-	fills := fill.New(store, fill.Options{Log: log, Registerer: ofUpstream})
+	fills := fill.New(store, fill.Options{
+		Log: log, Registerer: ofUpstream, IdleTimeout: s.Upstream.IdleTimeout,
+		ParallelFrom: s.Upstream.ParallelFrom, Connections: s.Upstream.Connections, MaxBlob: s.MaxBlob,
+	})
 	defer closeFills(fills, log)
+	if err := ofUpstream.Register(storeHealth{fills.Degraded}); err != nil {
+		return err
+	}
 	cache, err := pullthrough.New(pullthrough.Options{
 		Settings: s.Upstream, Offline: s.Offline, Store: store,
 		Client: client, Fills: fills, Log: log, Registerer: reg,
@@ -62,7 +67,7 @@ func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logg
 	if err != nil {
 		return err
 	}
-	return serve(ctx, ln, cache.Handler(app), log, ready)
+	return serve(ctx, ln, cache.Handler(app), s.Drain, log, ready)
 }
 
 func closeFills(fills *fill.Engine, log zerolog.Logger) {
@@ -73,8 +78,9 @@ func closeFills(fills *fill.Engine, log zerolog.Logger) {
 	}
 }
 
-// serve answers requests until ctx is done and those in flight are finished.
-func serve(ctx context.Context, ln net.Listener, h http.Handler, log zerolog.Logger, ready func()) error {
+// serve answers requests until ctx is done and those in flight are finished, or
+// have had the time of a drain.
+func serve(ctx context.Context, ln net.Listener, h http.Handler, drain time.Duration, log zerolog.Logger, ready func()) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -89,11 +95,11 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler, log zerolog.Log
 		return fmt.Errorf("serve on %s: %w", ln.Addr(), err)
 	case <-ctx.Done():
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 	defer cancel()
-	err := server.Shutdown(drain)
+	err := server.Shutdown(limit)
 	if errors.Is(err, context.DeadlineExceeded) {
-		log.Warn().Dur("after", drainTimeout).Msg("Requests were still in flight; they are cut off")
+		log.Warn().Stringer("after", drain).Msg("Requests were still in flight; they are cut off")
 		err = server.Close()
 	}
 	if served := <-done; !errors.Is(served, http.ErrServerClosed) {

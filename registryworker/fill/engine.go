@@ -42,6 +42,9 @@ type Options struct {
 	// PartialMaxAge is how long bytes of an unfinished fill are kept that
 	// nobody asks for. Default 24 h.
 	PartialMaxAge time.Duration
+	// MaxBlob is the size in bytes above which a blob is passed on and not kept.
+	// Default none.
+	MaxBlob int64
 	// DirectReads is how many readers are served straight from the upstream at
 	// once when the store can't be written; others wait. Default 16.
 	DirectReads int
@@ -95,7 +98,7 @@ func New(store *images.Store, opt Options) *Engine {
 		store:   store,
 		opt:     opt,
 		log:     opt.Log,
-		files:   storeFiles(store),
+		files:   storeFiles(store, opt.MaxBlob),
 		metrics: m,
 		health:  &health{log: opt.Log, metrics: m},
 		direct:  make(chan struct{}, opt.DirectReads),

@@ -39,9 +39,13 @@ func (h *health) broken(err error) {
 		return
 	}
 	h.log.Warn().Err(err).Int("more_since_last_warning", h.silent).
-		Msg("the store can't be written: blobs are passed on from the upstream and not kept; see that the disk has room and is writable")
+		Msg("the store can't be written: what is pulled is passed on from the upstream and not kept; see that the disk has room and is writable")
 	h.warned, h.silent = h.failed, 0
 }
+
+// StoreFailed notes that something else than a fill could not write to the
+// store, so that there is one warning, one count and one word on its health.
+func (e *Engine) StoreFailed(err error) { e.health.broken(err) }
 
 // fine notes that a blob was stored.
 func (h *health) fine() {

@@ -25,12 +25,21 @@ type files struct {
 	commit   func(f *os.File, d digest.Digest) error
 }
 
-func storeFiles(store *images.Store) files {
+// ErrTooLarge means that the store has no room for the blob, even when it is
+// the only one.
+var ErrTooLarge = errors.New("the blob is larger than the store may be")
+
+func storeFiles(store *images.Store, maxBlob int64) files {
 	return files{
-		open:     func(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o664) },
-		allocate: allocate,
-		writeAt:  func(f *os.File, p []byte, off int64) (int, error) { return f.WriteAt(p, off) },
-		commit:   store.Commit,
+		open: func(path string) (*os.File, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o664) },
+		allocate: func(f *os.File, size int64) error {
+			if maxBlob > 0 && size > maxBlob {
+				return fmt.Errorf("%w: %d bytes, and the limit is %d", ErrTooLarge, size, maxBlob)
+			}
+			return allocate(f, size)
+		},
+		writeAt: func(f *os.File, p []byte, off int64) (int, error) { return f.WriteAt(p, off) },
+		commit:  store.Commit,
 	}
 }
 

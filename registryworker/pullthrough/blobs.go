@@ -2,11 +2,8 @@ package pullthrough
 
 import (
 	"context"
-	"errors"
-	"io"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
@@ -84,8 +81,11 @@ func (s blobStore) permit(ctx context.Context, d digest.Digest) (accesslog.Cache
 	if _, err := s.upstream.StatBlob(ctx, s.remote, d); err != nil {
 		return "", err
 	}
+	// The logger will say so only later, and the cleaner may be about to take
+	// away what nobody used. That it was quicker, the router finds out.
+	_ = s.store.Touch(d, time.Now())
 	if err := s.store.Link(s.name, images.Layer, d); err != nil {
-		s.storeFailed(err)
+		s.fills.StoreFailed(err)
 	}
 	return accesslog.Revalidated, nil
 }
@@ -151,41 +151,6 @@ func setBlobHeaders(x *exchange, d digest.Digest, status accesslog.CacheStatus) 
 	h.Set("Content-Type", octetStream)
 	h.Set("Docker-Content-Digest", d.String())
 	h.Set("ETag", strconv.Quote(d.String()))
-}
-
-// serveContent is http.ServeContent for bytes that may fail to come. The
-// client has been told how many there are: when some are missing the connection
-// is aborted, because clients keep what a clean end gave them.
-func serveContent(w http.ResponseWriter, req *http.Request, content io.ReadSeeker) {
-	r := &failingReader{ReadSeeker: content}
-	http.ServeContent(w, req, "", time.Time{}, r)
-	if r.failed() {
-		panic(http.ErrAbortHandler)
-	}
-}
-
-// failingReader remembers that a read failed. For several ranges
-// http.ServeContent reads in a goroutine of its own.
-type failingReader struct {
-	io.ReadSeeker
-	mu  sync.Mutex
-	err error
-}
-
-func (r *failingReader) Read(p []byte) (int, error) {
-	n, err := r.ReadSeeker.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		r.mu.Lock()
-		r.err = err
-		r.mu.Unlock()
-	}
-	return n, err
-}
-
-func (r *failingReader) failed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.err != nil
 }
 
 // source is a blob of a repository, as the fill engine asks for it.

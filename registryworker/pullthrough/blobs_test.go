@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -272,4 +274,58 @@ func TestUnreadableSourceIsAnError(t *testing.T) {
 	codeIs(t, errcode.ErrorCodeBlobUnknown, err)
 	assert.Equal(t, accesslog.Failed, cacheOf(w))
 	assert.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+}
+
+// A blob that is linked counts as used from that moment: the cleaner may be
+// about to take away what nobody used for long.
+func TestLinkedBlobCountsAsUsed(t *testing.T) {
+	b := newBench(t)
+	desc := b.up.addBlob("org/one", "shared")
+	b.up.addBlob("org/two", "shared")
+	b.have("org/one", desc)
+	long := time.Now().Add(-24 * time.Hour)
+	path := b.store.BlobPath(desc.Digest)
+	require.NoError(t, os.Chtimes(path, long, long))
+	before := time.Now().Add(-time.Minute)
+
+	w, err := b.serveBlob("org/two", desc.Digest, get())
+	require.NoError(t, err)
+	require.Equal(t, accesslog.Revalidated, cacheOf(w))
+	var st syscall.Stat_t
+	require.NoError(t, syscall.Stat(path, &st))
+	assert.True(t, time.Unix(st.Atim.Unix()).After(before))
+	assert.Equal(t, 1, b.up.count("open"), "one transfer")
+}
+
+// What the upstream has sent is passed on, however little it is.
+func TestFirstBytesArePassedOnAtOnce(t *testing.T) {
+	b := newBench(t)
+	content := strings.Repeat("x", 100_000)
+	desc := b.up.addBlob("org/app", content)
+	r, w := io.Pipe()
+	b.up.body = func([]byte) io.ReadCloser { return r }
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		ctx := withExchange(req.Context(), &exchange{w: w})
+		_ = b.repo("org/app").Blobs(ctx).ServeBlob(ctx, w, req.WithContext(ctx), desc.Digest)
+	}))
+	defer server.Close()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(w, content[:10])
+		sent <- err
+	}()
+	resp, err := http.Get(server.URL)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	_, err = io.ReadFull(resp.Body, make([]byte, 10))
+	require.NoError(t, err)
+	require.NoError(t, <-sent)
+	go func() {
+		_, err := io.WriteString(w, content[10:])
+		sent <- errors.Join(err, w.Close())
+	}()
+	rest, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	assert.Len(t, rest, len(content)-10)
+	require.NoError(t, <-sent)
 }

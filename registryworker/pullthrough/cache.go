@@ -49,7 +49,6 @@ type Cache struct {
 	fills    *fill.Engine
 	log      zerolog.Logger
 	metrics  *metrics
-	warning  storeWarning
 
 	background *background
 	circuit    *circuit

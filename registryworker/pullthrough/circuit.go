@@ -15,14 +15,17 @@ const (
 	maxPause = 30 * time.Second
 	// maxRetryAfter bounds what an upstream may demand by Retry-After.
 	maxRetryAfter = 10 * time.Minute
+	// probeFor is how long an upstream is probed that nobody asks for anything.
+	probeFor = 10 * time.Minute
 )
 
 // circuit keeps requests that have a stale answer from waiting for an upstream
-// that fails. It opens with one failed check. After a pause the tag asked for
+// that fails. It opens with one failed check. After each pause the tag asked for
 // last is checked in the background, so that one broken repository can't keep
 // the circuit open for all others; success closes it. When nobody asked for
-// anything meanwhile nothing is probed: the circuit lapses, and the next request
-// is a check like any other. An upstream nobody uses is thus not bothered.
+// anything for long the circuit lapses, and the next request is a check like any
+// other: an upstream nobody uses is not bothered for ever, and what was known of
+// it then is not believed now.
 type circuit struct {
 	upstream string
 	log      zerolog.Logger
@@ -36,7 +39,9 @@ type circuit struct {
 	open  bool
 	pause time.Duration
 	timer *time.Timer
+	// probe is the check of the tag that was asked for last, at asked.
 	probe func()
+	asked time.Time
 }
 
 func newCircuit(name string, log zerolog.Logger, gauge prometheus.Gauge) *circuit {
@@ -49,8 +54,8 @@ func newCircuit(name string, log zerolog.Logger, gauge prometheus.Gauge) *circui
 func (c *circuit) blocks(probe func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open && probe != nil {
-		c.probe = probe
+	if probe != nil {
+		c.probe, c.asked = probe, time.Now()
 	}
 	return c.open
 }
@@ -80,7 +85,7 @@ func (c *circuit) succeeded() {
 	if !c.failing {
 		return
 	}
-	c.failing, c.open, c.pause, c.probe = false, false, 0, nil
+	c.failing, c.open, c.pause = false, false, 0
 	c.stopTimer()
 	c.gauge.Set(0)
 	c.log.Info().Str("upstream", c.upstream).Msg("The upstream answers again")
@@ -91,9 +96,8 @@ func (c *circuit) paused() {
 	c.mu.Lock()
 	c.timer = nil
 	probe := c.probe
-	c.probe = nil
-	if probe == nil {
-		c.open = false
+	if probe == nil || time.Since(c.asked) > probeFor {
+		c.open, probe = false, nil
 	}
 	c.mu.Unlock()
 	if probe != nil {

@@ -73,7 +73,29 @@ func TestFailingUpstreamIsProbedForRecovery(t *testing.T) {
 	})
 }
 
-func TestUnusedUpstreamIsNotProbed(t *testing.T) {
+// Nobody waits for a hung upstream, however seldom somebody comes.
+func TestSeldomUsedUpstreamIsProbedToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		_, blobs := b.up.addImage(t, "podman/hello", "latest", "hello")
+		require.NoError(t, b.byTag("podman/hello", "latest").err)
+		b.have("podman/hello", blobs...)
+		release := b.up.hanging()
+		require.Equal(t, accesslog.Stale, b.byTag("podman/hello", "latest").cache)
+		for range 10 {
+			time.Sleep(probeFor - time.Minute)
+			start := time.Now()
+			require.Equal(t, accesslog.Stale, b.byTag("podman/hello", "latest").cache)
+			require.Zero(t, time.Since(start))
+		}
+		close(release)
+		time.Sleep(maxPause)
+		synctest.Wait()
+		require.Equal(t, accesslog.Revalidated, b.byTag("podman/hello", "latest").cache)
+	})
+}
+
+func TestUnusedUpstreamIsNotProbedForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
 		_, blobs := b.up.addImage(t, "podman/hello", "latest", "hello")
@@ -81,8 +103,8 @@ func TestUnusedUpstreamIsNotProbed(t *testing.T) {
 		b.have("podman/hello", blobs...)
 		b.up.failing(upErr(upstream.Unavailable), "resolve")
 		require.Equal(t, accesslog.Stale, b.byTag("podman/hello", "latest").cache)
+		time.Sleep(probeFor + maxPause)
 		checks := b.up.count("resolve")
-
 		time.Sleep(time.Hour)
 		assert.Equal(t, checks, b.up.count("resolve"))
 

@@ -111,7 +111,7 @@ func (r *repository) fetchManifest(ctx context.Context, d digest.Digest) (fetche
 	}
 	m.mediaType = mediaTypeOf(contentType, m.payload)
 	if err := r.store.PutManifest(r.name, d, m.mediaType, m.payload); err != nil {
-		r.storeFailed(err)
+		r.fills.StoreFailed(err)
 		status = accesslog.Passed
 	}
 	return fetchedManifest{manifest: m, status: status}, nil

@@ -150,7 +150,7 @@ func TestUnwritableStoreFailsNoPull(t *testing.T) {
 			require.NoError(t, b.byDigest("podman/hello", d).err)
 			time.Sleep(20 * time.Second)
 		}
-		assert.Equal(t, 2, strings.Count(b.log.String(), "The store can't be written"), "one warning a minute: %s", b.log)
+		assert.Equal(t, 2, strings.Count(b.log.String(), "the store can't be written"), "one warning a minute: %s", b.log)
 		w, err := b.serveBlob("podman/hello", blobs[1].Digest, httptest.NewRequestWithContext(context.Background(), "GET", "/", nil))
 		require.NoError(t, err)
 		assert.Equal(t, "hello", w.Body.String())

@@ -4,9 +4,8 @@ import "github.com/prometheus/client_golang/prometheus"
 
 // metrics are those of one upstream.
 type metrics struct {
-	checks      *prometheus.CounterVec // by result
-	failing     prometheus.Gauge
-	storeErrors prometheus.Counter
+	checks  *prometheus.CounterVec // by result
+	failing prometheus.Gauge
 }
 
 // Results of a tag check, the values of the label result.
@@ -28,12 +27,8 @@ func newMetrics(reg prometheus.Registerer, upstream string) (*metrics, error) {
 			Name: "registry_cache_upstream_failing", ConstLabels: label,
 			Help: "1 from the first failed tag check until the upstream answers again.",
 		}),
-		storeErrors: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "registry_cache_store_write_errors_total", ConstLabels: label,
-			Help: "Manifests, tags and links that could not be written to the store.",
-		}),
 	}
-	for _, c := range []prometheus.Collector{m.checks, m.failing, m.storeErrors} {
+	for _, c := range []prometheus.Collector{m.checks, m.failing} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

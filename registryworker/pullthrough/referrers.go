@@ -135,7 +135,7 @@ func (r *repository) fetchReferrers(ctx context.Context, d digest.Digest, key st
 	}
 	status := accesslog.Miss
 	if err := r.store.PutReferrers(r.name, d, index); err != nil {
-		r.storeFailed(err)
+		r.fills.StoreFailed(err)
 		status = accesslog.Passed
 	}
 	return fetchedReferrers{index: index, status: status}, nil

@@ -70,6 +70,11 @@ func (r *repository) resolve(ctx context.Context, tag string) (tagAnswer, error)
 		return tagAnswer{}, known.missing
 	case ok && known.missing == nil && known.age() < r.settings.TagMaxAge:
 		return tagAnswer{digest: known.digest, status: accesslog.Hit, keep: maxAge(r.settings.TagMaxAge - known.age())}, nil
+	case ok && known.missing == nil && known.age() < r.settings.TagMaxAge+r.settings.StaleWhileRevalidate:
+		if !r.circuit.blocks(func() { r.check(tag) }) {
+			r.check(tag)
+		}
+		return tagAnswer{digest: known.digest, status: accesslog.Stale, keep: staleOnly}, nil
 	}
 	if r.circuit.blocks(func() { r.check(tag) }) {
 		if a, ok := r.stale(tag); ok {
@@ -215,7 +220,7 @@ func (r *repository) remember(tag string, d digest.Digest) {
 		}
 	}
 	if err != nil {
-		r.storeFailed(err)
+		r.fills.StoreFailed(err)
 	}
 }
 
@@ -225,6 +230,6 @@ func (r *repository) forget(tag string, missing error) {
 	r.metrics.checks.WithLabelValues(resultNotFound).Inc()
 	r.states.Add(r.tagKey(tag), state{missing: missing, checked: time.Now()})
 	if err := r.store.RemoveTag(r.name, tag); err != nil {
-		r.storeFailed(err)
+		r.fills.StoreFailed(err)
 	}
 }

@@ -109,6 +109,58 @@ func TestFreshTagAsksNobody(t *testing.T) {
 	})
 }
 
+// RFC 5861 section 3: within the grace a tag is answered at once, and checked
+// for those who come later.
+func TestStaleWhileRevalidate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, maxTagAge(time.Minute), func(o *Options) { o.Settings.StaleWhileRevalidate = time.Hour })
+		first, _ := b.up.addImage(t, "podman/hello", "latest", "hello")
+		require.NoError(t, b.byTag("podman/hello", "latest").err)
+		second, _ := b.up.addImage(t, "podman/hello", "latest", "hello again")
+		require.NotEqual(t, first, second)
+
+		time.Sleep(30 * time.Minute)
+		release := b.up.hanging()
+		start := time.Now()
+		for range 50 {
+			a := b.byTag("podman/hello", "latest")
+			require.NoError(t, a.err)
+			require.Equal(t, first, a.digest)
+			require.Equal(t, accesslog.Stale, a.cache)
+			require.Equal(t, "max-age=0", a.cacheControl)
+		}
+		assert.Zero(t, time.Since(start), "nobody waits")
+		synctest.Wait()
+		assert.Equal(t, 2, b.up.count("resolve"), "one check for all")
+
+		close(release)
+		synctest.Wait()
+		a := b.byTag("podman/hello", "latest")
+		assert.Equal(t, second, a.digest)
+		assert.Equal(t, accesslog.Hit, a.cache)
+
+		time.Sleep(61*time.Minute + time.Second)
+		assert.Equal(t, accesslog.Revalidated, b.byTag("podman/hello", "latest").cache, "the grace has an end")
+	})
+}
+
+// While the upstream fails the checks behind the clients' backs are the
+// circuit's probes, no more.
+func TestStaleWhileRevalidateWhileTheUpstreamFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, func(o *Options) { o.Settings.StaleWhileRevalidate = time.Hour })
+		b.up.addImage(t, "podman/hello", "latest", "hello")
+		require.NoError(t, b.byTag("podman/hello", "latest").err)
+		b.up.failing(upErr(upstream.Unavailable), "resolve")
+		before := b.up.count("resolve")
+		for range 300 { // ten requests a second
+			require.Equal(t, accesslog.Stale, b.byTag("podman/hello", "latest").cache)
+			time.Sleep(100 * time.Millisecond)
+		}
+		assert.Equal(t, before+5, b.up.count("resolve"), "the first, and those after pauses of 1, 2, 4, 8 s")
+	})
+}
+
 func TestUnchangedTagIsNotWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
