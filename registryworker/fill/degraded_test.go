@@ -53,7 +53,7 @@ func TestStoreThatFailsFailsNoPull(t *testing.T) {
 		"read-only":      {breakOpen, true},
 		"too small":      {breakAllocate, true},
 		"full at byte 0": {breakWriteAt(0), true},
-		"full midway":    {breakWriteAt(300_000), true},
+		"full midway":    {breakWriteAt(120_000), true},
 		"commit":         {breakCommit, false},
 	}
 	for name, test := range tests {
@@ -61,7 +61,7 @@ func TestStoreThatFailsFailsNoPull(t *testing.T) {
 			t.Run(name+", "+shape, func(t *testing.T) {
 				b := newBench(t, opt)
 				test.breakIt(b)
-				o := newOrigin(randomBytes(1_000_000))
+				o := newOrigin(randomBytes(400_000))
 				var clients sync.WaitGroup
 				var direct atomic.Int64
 				for range 8 {

@@ -1,11 +1,6 @@
 package fill
 
-import (
-	"context"
-	"io"
-
-	"registrycache/registryworker/upstream"
-)
+import "context"
 
 // direct is a reader's own way to the upstream, for what the store can't hold.
 // It survives what a fill survives. What it reads from the first byte to the
@@ -80,7 +75,12 @@ func (r *Reader) hashGiven() *prefixHash {
 	if h == nil {
 		h = newPrefixHash(r.digest)
 	}
-	if r.prefix > 0 && h.read(r.t.file, r.prefix) != nil {
+	return r.hashFile(h)
+}
+
+// hashFile adds to h what was given out from the file since.
+func (r *Reader) hashFile(h *prefixHash) *prefixHash {
+	if h.pos < r.prefix && h.read(r.t.file, r.prefix) != nil {
 		return nil
 	}
 	return h
@@ -98,9 +98,7 @@ func (d *direct) readAt(p []byte, off int64) (int, error) {
 				}
 				return d.check(p[:n], off)
 			}
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF // there is more of the blob than of the body
-			}
+			err = noEOF(err)
 			d.disconnect()
 		}
 		if ctxErr := context.Cause(d.r.ctx); ctxErr != nil {
@@ -141,24 +139,29 @@ func (d *direct) connect(off int64) error {
 
 func (d *direct) request(off int64) (*answer, error) {
 	r := d.r
-	if off == 0 {
-		return d.sameSize(r.engine.askWhole(r.ctx, r.src, 0))
+	want := whole
+	if off > 0 {
+		want = span{off, r.size}
 	}
-	a, err := r.engine.ask(r.ctx, r.src, span{off, r.size})
-	if rangeRefused(err) {
-		a, err = r.engine.askWhole(r.ctx, r.src, off)
+	a, err := r.engine.ask(r.ctx, r.src, want)
+	if rangeRefused(err) && want != whole {
+		a, err = r.engine.ask(r.ctx, r.src, whole)
 	}
-	return d.sameSize(a, err)
-}
-
-func (d *direct) sameSize(a *answer, err error) (*answer, error) {
-	if err != nil || a.size < 0 || d.r.size < 0 || a.size == d.r.size {
-		return a, err
+	if err != nil {
+		return nil, err
 	}
-	a.Close()
-	return nil, &upstream.Error{
-		Op: "get blob " + d.r.digest.String(), Kind: upstream.Invalid, Err: &changedError{d.r.size, a.size},
+	err = a.beginsBy(off)
+	if a.size >= 0 && r.size >= 0 && a.size != r.size {
+		err = &changedError{r.size, a.size}
 	}
+	if err == nil {
+		err = a.skip(off)
+	}
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
 }
 
 func (d *direct) disconnect() {
@@ -171,14 +174,17 @@ func (d *direct) disconnect() {
 }
 
 // check hashes the bytes at off, and gives none of them out when they end the
-// blob and its digest is wrong.
+// blob and its digest is wrong. Before them may be some that the file had.
 func (d *direct) check(p []byte, off int64) (int, error) {
+	r := d.r
+	if d.hash != nil && r.prefix == off {
+		d.hash = r.hashFile(d.hash)
+	}
 	if d.hash == nil || d.hash.pos != off {
 		d.hash = nil
 		return len(p), nil
 	}
 	d.hash.write(p)
-	r := d.r
 	if d.hash.pos < r.size {
 		return len(p), nil
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -33,6 +34,9 @@ type Options struct {
 	SegmentSize int64
 	// Connections is how many requests of one fill run at once. Default 4.
 	Connections int
+	// MaxConnections is how many requests of all fills run at once before a
+	// fill must do with one. Default 24.
+	MaxConnections int
 	// MaxTries is how many requests in a row may fail without bringing a byte
 	// before the fill is given up. Default 8, which takes about 30 s.
 	MaxTries int
@@ -54,6 +58,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.ParallelFrom, 32<<20)
 	orDefault(&o.SegmentSize, 8<<20)
 	orDefault(&o.Connections, 4)
+	orDefault(&o.MaxConnections, 24)
 	orDefault(&o.MaxTries, 8)
 	orDefault(&o.IdleTimeout, 30*time.Second)
 	orDefault(&o.PartialMaxAge, 24*time.Hour)
@@ -76,6 +81,7 @@ type Engine struct {
 	metrics *metrics
 	health  *health
 	direct  chan struct{} // one element for each direct read
+	streams atomic.Int64  // running
 
 	// ctx is the fills', none of which ends with a client.
 	ctx    context.Context

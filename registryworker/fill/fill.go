@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+	"github.com/rs/zerolog"
 
 	"registrycache/images"
 )
@@ -106,6 +107,7 @@ func (f *fill) giveUp(t *transfer, err error) {
 	case errors.Is(err, errStored):
 		forReaders = errAgain
 		t.discard()
+		f.tidy()
 	case storeFailed:
 		e.health.broken(err)
 		e.metrics.failed.Inc()
@@ -123,18 +125,22 @@ func (f *fill) giveUp(t *transfer, err error) {
 	t.end(forReaders)
 }
 
-// report counts and logs what is wrong with the bytes or the upstream.
+// report counts and logs why a try ended.
 func (f *fill) report(t *transfer, err error, what string) {
 	e := f.engine
-	if errors.Is(err, ErrWrongDigest) && t.resumed == 0 {
+	level := zerolog.ErrorLevel
+	switch {
+	case errors.Is(err, ErrClosed):
+		level, what = zerolog.InfoLevel, "fill stopped, to go on after the next start"
+	case errors.Is(err, ErrWrongDigest) && t.resumed > 0:
+		level, what = zerolog.WarnLevel, "what an earlier process left on the disk was damaged: "+what
+	case errors.Is(err, ErrWrongDigest):
 		e.metrics.wrongDigests.Inc()
-	}
-	ev := e.log.Error()
-	if errors.Is(err, ErrClosed) || permanent(err) {
-		ev = e.log.Info() // no fault, or one that the client hears of
+	case permanent(err):
+		level = zerolog.InfoLevel // the client hears of it
 	}
 	p := t.progress()
-	ev.Err(err).Stringer("digest", f.digest).Str("repository", f.repository()).
+	e.log.WithLevel(level).Err(err).Stringer("digest", f.digest).Str("repository", f.repository()).
 		Int64("size", p.Size).Int64("have", p.Have).Int64("resumed", p.Resumed).Msg(what)
 }
 
@@ -157,6 +163,7 @@ func (f *fill) keep(t *transfer) {
 		return
 	}
 	t.part.slot.removeState()
+	f.tidy()
 	e.metrics.completed.Inc()
 	if err := f.link(); err != nil {
 		e.health.broken(err)
@@ -165,6 +172,12 @@ func (f *fill) keep(t *transfer) {
 	}
 	e.log.Debug().Stringer("digest", f.digest).Int64("size", t.knownSize()).
 		Int64("resumed", t.resumed).Dur("took", time.Since(f.started)).Msg("blob stored")
+}
+
+// tidy removes what others left who did not finish, now that the blob is stored.
+func (f *fill) tidy() {
+	// What can't be removed now may be later, by Purge.
+	_, _ = f.engine.purge(f.digest, time.Now())
 }
 
 // remove takes the fill out of the map: who comes from now on starts another.

@@ -44,6 +44,8 @@ var (
 	errStalled = errors.New("the upstream sent nothing")
 	// errChanged means that the upstream's blob has another size than before.
 	errChanged = errors.New("the size of the blob changed")
+	// errIgnored means that the upstream ignored the range.
+	errIgnored = errors.New("the upstream ignored the range")
 	// errNoSize means that the upstream does not say how large the blob is.
 	errNoSize = errors.New("the upstream does not say how large the blob is")
 )
@@ -56,8 +58,8 @@ func (e *changedError) Error() string {
 }
 func (e *changedError) Unwrap() error { return errChanged }
 
-// answer is the body of an upstream's answer, made to behave: it begins where it
-// was asked to, it ends with io.EOF only where it should, and it does not stall.
+// answer is the body of an upstream's answer, made to behave: it ends with io.EOF
+// only where it should, and it does not stall.
 type answer struct {
 	body io.ReadCloser
 	// pos is the offset in the blob of the next byte.
@@ -79,19 +81,12 @@ type answer struct {
 	timer    *time.Timer
 }
 
-// ask opens the bytes of the blob that want names. The caller must Close the
-// answer.
+// whole asks for no range.
+var whole = span{0, -1}
+
+// ask opens the bytes of the blob that want names. Where the answer really
+// begins is for the caller to look at, who must Close it.
 func (e *Engine) ask(ctx context.Context, src Source, want span) (*answer, error) {
-	return e.openAnswer(ctx, src, want.from, want)
-}
-
-// askWhole asks for the whole blob, without a range, and skips what is before
-// from.
-func (e *Engine) askWhole(ctx context.Context, src Source, from int64) (*answer, error) {
-	return e.openAnswer(ctx, src, from, span{0, -1})
-}
-
-func (e *Engine) openAnswer(ctx context.Context, src Source, from int64, want span) (*answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	b, err := src.OpenBlob(ctx, want.from, want.to)
 	if err != nil {
@@ -112,35 +107,39 @@ func (e *Engine) openAnswer(ctx context.Context, src Source, from int64, want sp
 		_ = a.body.Close() // wakes a body that does not look at the context
 	})
 	a.timer.Stop()
-	if err := a.skip(from); err != nil {
-		a.Close()
-		return nil, err
-	}
 	return a, nil
 }
 
-// skip reads up to offset, for an upstream that began before it.
-func (a *answer) skip(offset int64) error {
-	if a.pos == offset {
+// beginsBy checks that the bytes from offset on are in the body: at its start,
+// unless the upstream ignored the range.
+func (a *answer) beginsBy(offset int64) error {
+	if a.pos == offset || a.pos < offset && !a.ranged {
 		return nil
 	}
-	if a.pos > offset || a.ranged || a.size >= 0 && offset > a.size {
-		return &upstream.Error{
-			Op: "get blob", Kind: upstream.Invalid,
-			Err: fmt.Errorf("the answer begins at byte %d, asked for was byte %d", a.pos, offset),
-		}
+	return &upstream.Error{
+		Op: "get blob", Kind: upstream.Invalid,
+		Err: fmt.Errorf("the bytes from %d on were asked for, those from %d on came", offset, a.pos),
 	}
+}
+
+// skip reads up to offset.
+func (a *answer) skip(offset int64) error {
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
 	for a.pos < offset {
 		if _, err := a.Read(buf[:min(int64(len(buf)), offset-a.pos)]); err != nil {
-			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
+			return noEOF(err)
 		}
 	}
 	return nil
+}
+
+// noEOF is for where the end of the body is not the end of what is wanted.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // Read returns no bytes together with an error, and io.EOF only at the end.

@@ -49,6 +49,9 @@ func (t *transfer) spread() {
 		return // who waits will ask first
 	}
 	for len(s.claims) < s.limit {
+		if len(s.claims) > 0 && t.engine.streams.Load() >= int64(t.engine.opt.MaxConnections) {
+			return
+		}
 		c := t.next(t.engine.opt.SegmentSize)
 		if c == nil {
 			return
@@ -101,7 +104,10 @@ func (t *transfer) unclaim(c *claim) {
 }
 
 // segment is the first length bytes of the gap, or all when little more is left.
+// Towards the end of the blob it is less, so that all connections end together.
 func (t *transfer) segment(gap span, length int64) span {
+	free := t.size - t.taken().total()
+	length = max(min(length, free/int64(t.schedule.limit)), t.engine.opt.SegmentSize)
 	if gap.to-gap.from > length+length/2 {
 		gap.to = gap.from + length
 	}
@@ -115,14 +121,19 @@ func (t *transfer) free(off int64) span {
 	if end < 0 {
 		end = math.MaxInt64
 	}
-	taken := t.have
-	if len(t.schedule.claims) > 0 {
-		taken = slices.Clone(taken)
-		for _, c := range t.schedule.claims {
-			taken = taken.add(c.pos, c.end)
-		}
+	return t.taken().gap(off, end)
+}
+
+// taken returns the bytes that are there or claimed.
+func (t *transfer) taken() spans {
+	if len(t.schedule.claims) == 0 {
+		return t.have
 	}
-	return taken.gap(off, end)
+	taken := slices.Clone(t.have)
+	for _, c := range t.schedule.claims {
+		taken = taken.add(c.pos, c.end)
+	}
+	return taken
 }
 
 // wanted returns the bytes from where a reader waits and no stream will come by

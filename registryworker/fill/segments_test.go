@@ -164,6 +164,50 @@ func TestRefusedConnectionsAreDoneWithout(t *testing.T) {
 	})
 }
 
+// Many fills at once leave each other a connection, and no more than that when
+// there are too many.
+func TestFillsShareConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opt := smallOptions
+		opt.MaxConnections = 5
+		b := newBench(t, opt)
+		var mu sync.Mutex
+		var open, most int
+		gauge := func(x *exchange) {
+			capped(x)
+			mu.Lock()
+			defer mu.Unlock()
+			open++
+			most = max(most, open)
+			x.closed = func() {
+				mu.Lock()
+				defer mu.Unlock()
+				open--
+			}
+		}
+		const fills = 4
+		var clients sync.WaitGroup
+		begun := time.Now()
+		for range fills {
+			o := newOrigin(randomBytes(500_000))
+			o.every = gauge
+			clients.Go(func() {
+				r, err := b.Open(t.Context(), repo, o.digest, o)
+				if assert.NoError(t, err) {
+					got, err := io.ReadAll(r)
+					assert.NoError(t, err)
+					assert.Len(t, got, 500_000)
+					assert.NoError(t, r.Close())
+				}
+				o.assertOnce(t)
+			})
+		}
+		clients.Wait()
+		assert.LessOrEqual(t, most, opt.MaxConnections+fills-1)
+		assert.Less(t, time.Since(begun), time.Second)
+	})
+}
+
 // Every connection breaks all the time, and some requests fail.
 func TestParallelFillThroughFaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,6 +11,8 @@ const longestSegment = 8
 
 // stream fetches claim after claim until there are no more.
 func (t *transfer) stream(c *claim) {
+	t.engine.streams.Add(1)
+	defer t.engine.streams.Add(-1)
 	length := t.engine.opt.SegmentSize
 	for c != nil {
 		from, begun := c.pos, time.Now()
@@ -48,6 +50,9 @@ func (t *transfer) fetch(c *claim) (waited time.Duration, err error) {
 	defer a.Close()
 	waited = time.Since(begun)
 	done, err := t.accept(a, c)
+	if err == nil {
+		err = t.begin()
+	}
 	buf := buffers.Get().(*buffer)
 	defer buffers.Put(buf)
 	for !done && err == nil {
@@ -69,11 +74,10 @@ func (t *transfer) request(c *claim) (*answer, error) {
 	t.mu.Lock()
 	want, plain, failed := span{c.pos, c.end}, t.schedule.plain, t.schedule.retries.failed
 	t.mu.Unlock()
-	src := t.fill.source(failed)
 	if plain {
-		return t.engine.askWhole(t.ctx, src, want.from)
+		want = whole
 	}
-	return t.engine.ask(t.ctx, src, want)
+	return t.engine.ask(t.ctx, t.fill.source(failed), want)
 }
 
 // accept checks an answer against what is known of the blob, learns from it, and
@@ -87,29 +91,49 @@ func (t *transfer) accept(a *answer, c *claim) (done bool, err error) {
 		return false, &changedError{t.size, a.size}
 	case a.size < 0 && t.size < 0 && a.ranged:
 		return false, errNoSize
-	case t.size < 0:
+	case a.pos < c.pos && !a.ranged && len(s.claims) > 1:
+		return false, errIgnored // to read what others bring would be a waste
+	}
+	if err := a.beginsBy(c.pos); err != nil {
+		return false, err
+	}
+	if t.size < 0 {
 		t.size = a.size
 	}
 	s.changed, s.refused = 0, 0
 	s.ranged = a.ranged
+	if a.end < 0 {
+		a.end = t.size
+	}
 	if a.ranged {
 		c.end = min(c.end, a.end)
 	} else {
-		a.end = t.size
 		c.end = c.pos
 		t.extend(c)
 	}
+	return c.pos == c.end, nil
+}
+
+// begin makes room for the blob when its size has become known, and starts
+// further streams.
+func (t *transfer) begin() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.size < 0 {
-		return false, nil
+		return nil
 	}
-	if !s.answered {
-		if err := t.engine.files.allocate(t.file, t.size); err != nil {
-			return false, &storeError{err}
+	if !t.schedule.answered {
+		size := t.size
+		t.mu.Unlock() // it may take a while; this is the only stream
+		err := t.engine.files.allocate(t.file, size)
+		t.mu.Lock()
+		if err != nil {
+			return &storeError{err}
 		}
 		t.openLocked()
 	}
 	t.spread()
-	return c.pos == c.end, nil
+	return nil
 }
 
 // learnSize takes the end of a body of unknown length for the blob's.
@@ -121,7 +145,7 @@ func (t *transfer) learnSize(size int64) {
 }
 
 // write writes what of p, the bytes just read from a, belongs to the claim, and
-// says whether that is done.
+// says whether that is done. A body without ranges may begin before it.
 func (t *transfer) write(a *answer, c *claim, p []byte) (done bool, err error) {
 	for {
 		t.mu.Lock()
@@ -149,6 +173,9 @@ func (t *transfer) advance(c *claim, length int64) *claim {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.unclaim(c)
+	if t.engine.streams.Load() > int64(t.engine.opt.MaxConnections) && len(t.schedule.claims) > 0 {
+		return nil // make room; the others of this fill go on
+	}
 	c = t.next(length)
 	t.spread()
 	return c
