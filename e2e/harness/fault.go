@@ -38,10 +38,13 @@ func Status(code int, fields ...string) Fault {
 	}
 }
 
-// AddHeader passes the answer on with one more header field.
-func AddHeader(name, value string) Fault {
+// AddHeader passes the answer on with more header fields, name and value in
+// turn.
+func AddHeader(fields ...string) Fault {
 	return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		w.Header().Set(name, value)
+		for i := 0; i+1 < len(fields); i += 2 {
+			w.Header().Set(fields[i], fields[i+1])
+		}
 		next.ServeHTTP(w, r)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,6 +18,17 @@ type Request struct {
 	// Path includes the query, if any.
 	Path   string
 	Header http.Header
+
+	state *state
+}
+
+// Sent is how many bytes of the answer's body were written so far.
+func (r Request) Sent() int64 { return r.state.sent.Load() }
+
+// state is how far the answer to a request is.
+type state struct {
+	sent  atomic.Int64
+	ended atomic.Bool
 }
 
 // Front is the network before a server: it records every request, plays the
@@ -89,8 +101,11 @@ func (f *Front) Stop() {
 
 // ServeHTTP implements http.Handler.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	request := Request{Method: r.Method, Path: r.URL.RequestURI(), Header: r.Header.Clone(), state: &state{}}
+	defer request.state.ended.Store(true)
+	w = &meter{ResponseWriter: w, state: request.state}
 	f.mu.Lock()
-	f.requests = append(f.requests, Request{Method: r.Method, Path: r.URL.RequestURI(), Header: r.Header.Clone()})
+	f.requests = append(f.requests, request)
 	var fault Fault
 	for _, in := range f.faults {
 		if in.matches(r.Method, r.URL.RequestURI()) {
@@ -150,6 +165,40 @@ func (f *Front) Requests(method, path string) []Request {
 
 // Count is the number of Requests.
 func (f *Front) Count(method, path string) int { return len(f.Requests(method, path)) }
+
+// Sent is how many bytes of bodies were written in answer to these Requests.
+func (f *Front) Sent(method, path string) int64 {
+	var n int64
+	for _, r := range f.Requests(method, path) {
+		n += r.Sent()
+	}
+	return n
+}
+
+// Active is how many of these Requests are being answered now.
+func (f *Front) Active(method, path string) int {
+	n := 0
+	for _, r := range f.Requests(method, path) {
+		if !r.state.ended.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// meter counts the bytes of a body.
+type meter struct {
+	http.ResponseWriter
+	state *state
+}
+
+func (m *meter) Unwrap() http.ResponseWriter { return m.ResponseWriter }
+
+func (m *meter) Write(p []byte) (int, error) {
+	n, err := m.ResponseWriter.Write(p)
+	m.state.sent.Add(int64(n))
+	return n, err
+}
 
 // Forget empties the record.
 func (f *Front) Forget() {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,6 +25,7 @@ type Caller struct {
 	client *http.Client
 	header http.Header
 	user   []string
+	sent   func()
 }
 
 // HTTP is a caller of the appliance's main address.
@@ -68,6 +70,13 @@ func (c *Caller) As(user, password string) *Caller {
 	return &other
 }
 
+// OnSent returns a caller that calls back when a request is on its way.
+func (c *Caller) OnSent(sent func()) *Caller {
+	other := *c
+	other.sent = sent
+	return &other
+}
+
 // Open sends a request and leaves the body to be read.
 func (c *Caller) Open(method, path string) (*http.Response, error) {
 	req, err := http.NewRequest(method, c.base+path, nil)
@@ -77,6 +86,11 @@ func (c *Caller) Open(method, path string) (*http.Response, error) {
 	req.Header = c.header.Clone()
 	if c.user != nil {
 		req.SetBasicAuth(c.user[0], c.user[1])
+	}
+	if c.sent != nil {
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			WroteRequest: func(httptrace.WroteRequestInfo) { c.sent() },
+		}))
 	}
 	return c.client.Do(req)
 }

@@ -118,3 +118,19 @@ func MemoryHas(t testing.TB, pid int, text string) bool {
 	}
 	return false
 }
+
+// PeakMemory is the most that a process ever had resident, in bytes (proc(5),
+// VmHWM).
+func PeakMemory(t testing.TB, pid int) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	require.NoError(t, err)
+	for line := range strings.Lines(string(status)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	require.FailNow(t, "no VmHWM", "%s", status)
+	return 0
+}
