@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -50,7 +51,18 @@ func (l *loader) readPullSecret() []pullEntry {
 		l.mistake("PULLSECRETPATH", "%v", err)
 		return nil
 	}
-	return l.parsePullSecret(path, content)
+	return l.parsePullSecret(path, decoded(content))
+}
+
+// decoded undoes the base64 in which podman before 4.4 mounts the values of a
+// Kubernetes Secret (containers/podman issue 16269). Anything else stays as it
+// is: an auth file is never valid base64, for its braces.
+func decoded(content []byte) []byte {
+	plain, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(content)))
+	if err != nil || !json.Valid(plain) {
+		return content
+	}
+	return plain
 }
 
 // dockerSettings are what else docker/cli and containers/image keep in their

@@ -143,6 +143,14 @@ func TestBadPullSecrets(t *testing.T) {
 	}
 }
 
+// podman before 4.4 mounts the value of a Kubernetes Secret as it is in the
+// manifest.
+func TestPullSecretInBase64(t *testing.T) {
+	s := newSite(t)
+	s.pullSecret(b64(`{"auths": {"quay.io": `+authOf("u:p")+`}}`) + "\n")
+	require.Equal(t, []Credential{{Username: "u", Password: "p"}}, s.load().Upstreams[0].Credentials)
+}
+
 func TestUnknownKeysInPullSecret(t *testing.T) {
 	s := newSite(t)
 	s.pullSecret(`{"quay.io": {"auth": "dTpw"}, "auth": {}}`)
