@@ -74,7 +74,7 @@ func closeFills(fills *fill.Engine, log zerolog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), fillTimeout)
 	defer cancel()
 	if err := fills.Close(ctx); err != nil {
-		log.Warn().Err(err).Msg("Fills did not end in time; they go on from what is on disk")
+		log.Warn().Err(err).Msg("fills did not end in time; they go on from what is on disk")
 	}
 }
 
@@ -99,7 +99,7 @@ func serve(ctx context.Context, ln net.Listener, h http.Handler, drain time.Dura
 	defer cancel()
 	err := server.Shutdown(limit)
 	if errors.Is(err, context.DeadlineExceeded) {
-		log.Warn().Stringer("after", drain).Msg("Requests were still in flight; they are cut off")
+		log.Warn().Stringer("after", drain).Msg("requests were still in flight; they are cut off")
 		err = server.Close()
 	}
 	if served := <-done; !errors.Is(served, http.ErrServerClosed) {

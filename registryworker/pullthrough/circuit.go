@@ -71,7 +71,7 @@ func (c *circuit) failed(err error, retryAfter time.Duration) {
 	if !c.failing {
 		c.failing = true
 		c.gauge.Set(1)
-		c.log.Warn().Err(err).Str("upstream", c.upstream).Msg("The upstream fails; tags are served as they are known")
+		c.log.Warn().Err(err).Str("upstream", c.upstream).Msg("the upstream fails; tags are served as they are known")
 	}
 	c.open = true
 	c.pause = min(max(2*c.pause, minPause), maxPause)
@@ -88,7 +88,7 @@ func (c *circuit) succeeded() {
 	c.failing, c.open, c.pause = false, false, 0
 	c.stopTimer()
 	c.gauge.Set(0)
-	c.log.Info().Str("upstream", c.upstream).Msg("The upstream answers again")
+	c.log.Info().Str("upstream", c.upstream).Msg("the upstream answers again")
 }
 
 // paused is the end of a pause.
