@@ -10,7 +10,7 @@ BIN       := bin/registry-cache
 LINT      := bin/golangci-lint
 LINT_VERSION := v2.15.0
 
-.PHONY: build run test unit e2e lint fuzz tools image clean help
+.PHONY: build run test unit e2e lint fuzz tools bench bench-tools image clean help
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -51,8 +51,21 @@ fuzz: ## run every fuzz target for FUZZTIME
 	  for t in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$f"); do \
 	    go test -run '^$$' -fuzz "^$$t\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$f")"; done; done
 
+# What is measured, how often, and the size of the largest blob. Only a run of
+# everything rewrites the tables in the document.
+BENCH  ?= .
+ROUNDS ?= 3
+GIANT  ?= 4GiB
+bench: bench-tools ## measure beside nginx and haproxy + docker-registry, write docs/BENCHMARKS.md; BENCH='Hit/Blob' measures a part
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./bench \
+	  -rounds $(ROUNDS) -giant $(GIANT) -doc $(CURDIR)/docs/BENCHMARKS.md
+
+bench-tools:
+	./e2e/install-tools nginx:nginx-light haproxy:haproxy docker-registry:docker-registry
+
+# The OCI image format has no HEALTHCHECK.
 image: ## build the container image with podman
-	podman build -t registry-cache -f Containerfile .
+	podman build --format docker -t registry-cache -f Containerfile .
 
 clean: ## remove what was built; the store under ./data stays
 	rm -rf bin

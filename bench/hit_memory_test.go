@@ -1,0 +1,103 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+)
+
+func measureIdle(b *testing.B) []*series {
+	return []*series{
+		idle(b, 4, atMostOf(60)),
+		idle(b, 20, atMostOf(160)),
+	}
+}
+
+// idle is the memory of the whole after the start.
+func idle(b *testing.B, upstreams int, g goal) *series {
+	b.Helper()
+	u := newUpstream(b, distance{}, newImage(b, small([]byte("layer"))))
+	pss := newSeries(fmt.Sprintf("memory, idle, %d upstreams", upstreams), "MiB PSS", g)
+	launches := []launch{
+		func() *server { return startNginx(b, u.image, nil) },
+		func() *server { return startCache(b, u, cacheOptions{upstreams: upstreams}) },
+		func() *server { return startAncestor(b, u, upstreams, nil) },
+	}
+	takeTurns(launches, func(start launch) {
+		s := start()
+		s.calm(b)
+		pss.add(s.name, float64(s.memory(b).proportional)/miB)
+		s.stop()
+	})
+	return pss
+}
+
+const (
+	slowClients = 1000
+	slowBlob    = giB
+	// slowSpeed is what one of them reads in a second.
+	slowSpeed = 32 * kiB
+	// slowTime is how long all of them are there.
+	slowTime = 5 * time.Second
+)
+
+func measureSlowClients(b *testing.B) []*series {
+	return []*series{
+		slow(b, "plain HTTP", cacheOptions{}, atMostOf(64)),
+		slow(b, "TLS", cacheOptions{pair: newPair(b)}, atMostOf(256)),
+	}
+}
+
+// slow is what many slow clients add to the memory.
+func slow(b *testing.B, over string, o cacheOptions, g goal) *series {
+	b.Helper()
+	layer := file(b, 7, slowBlob)
+	_, servers := hitServers(b, layer, o)
+	more := newSeries(fmt.Sprintf("memory, %d slow clients, %s", slowClients, over), "MiB PSS more", g)
+	takeTurns(servers, func(s *server) {
+		s.calm(b)
+		before := s.memory(b).proportional
+		peak := s.besieged(b, s.path("blobs", layer.digest))
+		more.add(s.name, (float64(peak.proportional)-float64(before))/miB)
+	})
+	for _, s := range servers {
+		s.stop()
+	}
+	return more
+}
+
+// besieged is the most memory that the server occupies while slow clients read
+// from it.
+func (s *server) besieged(b *testing.B, path string) memory {
+	b.Helper()
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	var connecting, reading errgroup.Group
+	connecting.SetLimit(manyClients)
+	request := s.request(path)
+	lines := make([]*line, slowClients)
+	for i := range lines {
+		connecting.Go(func() error {
+			conn, err := s.dial()
+			if err == nil {
+				lines[i] = newLine(conn)
+			}
+			return err
+		})
+	}
+	require.NoError(b, connecting.Wait())
+	for _, l := range lines {
+		reading.Go(func() error { return trickle(ctx, l, request, slowSpeed) })
+	}
+	time.AfterFunc(slowTime, cancel)
+	peak := s.peak(b, ctx.Done())
+	require.NoError(b, reading.Wait())
+	for _, l := range lines {
+		_ = l.conn.Close()
+	}
+	return peak
+}
