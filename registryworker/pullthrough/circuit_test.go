@@ -69,7 +69,7 @@ func TestFailingUpstreamIsProbedForRecovery(t *testing.T) {
 			require.Less(t, time.Since(start), maxPause+time.Second)
 			time.Sleep(100 * time.Millisecond)
 		}
-		assert.Contains(t, b.log.String(), "The upstream answers again")
+		assert.Contains(t, b.log.String(), "the upstream answers again")
 	})
 }
 
@@ -161,6 +161,6 @@ func TestFailuresAtOnceAreOne(t *testing.T) {
 		time.Sleep(minPause)
 		synctest.Wait()
 		assert.False(t, b.circuit.blocks(nil))
-		assert.Equal(t, 1, strings.Count(b.log.String(), "The upstream fails"))
+		assert.Equal(t, 1, strings.Count(b.log.String(), "the upstream fails"))
 	})
 }
