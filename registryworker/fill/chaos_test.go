@@ -70,12 +70,12 @@ func TestChaos(t *testing.T) {
 				d := &dice{r: rand.New(rand.NewPCG(seed, 7))}
 				b := newBench(t, smallOptions)
 				if seed%4 == 0 {
-					real := b.files.writeAt
+					inner := b.files.writeAt
 					b.files.writeAt = func(f *os.File, p []byte, off int64) (int, error) {
 						if d.n(50) == 0 {
 							return 0, syscall.EIO
 						}
-						return real(f, p, off)
+						return inner(f, p, off)
 					}
 				}
 				o := newOrigin(randomBytes(int(d.n(400_000))))

@@ -31,12 +31,12 @@ func breakAllocate(b *bench) {
 
 func breakWriteAt(limit int64) func(b *bench) {
 	return func(b *bench) {
-		real := b.files.writeAt
+		inner := b.files.writeAt
 		b.files.writeAt = func(f *os.File, p []byte, off int64) (int, error) {
 			if off+int64(len(p)) > limit {
 				return 0, syscall.ENOSPC
 			}
-			return real(f, p, off)
+			return inner(f, p, off)
 		}
 	}
 }

@@ -180,11 +180,11 @@ func TestJoinDuringCommit(t *testing.T) {
 	b := newBench(t, Options{})
 	o := newOrigin(randomBytes(100_000))
 	committing, commit := make(chan struct{}), make(chan struct{})
-	real := b.files.commit
+	inner := b.files.commit
 	b.files.commit = func(f *os.File, d digest.Digest) error {
 		close(committing)
 		<-commit
-		return real(f, d)
+		return inner(f, d)
 	}
 	requireContent(t, b.open(t, o, o.digest), o.content)
 	<-committing

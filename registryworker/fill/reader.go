@@ -140,7 +140,7 @@ func (r *Reader) await(off int64) (end int64, err error) {
 	for {
 		end := t.readable(off)
 		switch {
-		case t.err != nil && (t.err != errDirect || end == off):
+		case t.err != nil && (end == off || !errors.Is(t.err, errDirect)):
 			return 0, t.err
 		case end > off:
 			return end, nil

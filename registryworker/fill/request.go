@@ -136,7 +136,7 @@ func (a *answer) skip(offset int64) error {
 
 // noEOF is for where the end of the body is not the end of what is wanted.
 func noEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
@@ -164,7 +164,7 @@ func (a *answer) Read(p []byte) (int, error) {
 	switch {
 	case errors.Is(context.Cause(a.ctx), errStalled):
 		return 0, context.Cause(a.ctx)
-	case a.err == io.EOF && a.end >= 0:
+	case errors.Is(a.err, io.EOF) && a.end >= 0:
 		return 0, fmt.Errorf("the body ended %d bytes early: %w", a.end-a.pos, io.ErrUnexpectedEOF)
 	}
 	return 0, a.err

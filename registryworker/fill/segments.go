@@ -48,15 +48,22 @@ func (t *transfer) spread() {
 	if s.pausing > 0 {
 		return // who waits will ask first
 	}
+	running := &t.engine.streams
 	for len(s.claims) < s.limit {
-		if len(s.claims) > 0 && t.engine.streams.Load() >= int64(t.engine.opt.MaxConnections) {
+		crowded := running.Add(1) > int64(t.engine.opt.MaxConnections)
+		if crowded && len(s.claims) > 0 {
+			running.Add(-1)
 			return
 		}
 		c := t.next(t.engine.opt.SegmentSize)
 		if c == nil {
+			running.Add(-1)
 			return
 		}
-		t.streams.Go(func() { t.stream(c) })
+		t.streams.Go(func() {
+			defer running.Add(-1)
+			t.stream(c)
+		})
 	}
 }
 

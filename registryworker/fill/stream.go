@@ -11,8 +11,6 @@ const longestSegment = 8
 
 // stream fetches claim after claim until there are no more.
 func (t *transfer) stream(c *claim) {
-	t.engine.streams.Add(1)
-	defer t.engine.streams.Add(-1)
 	length := t.engine.opt.SegmentSize
 	for c != nil {
 		from, begun := c.pos, time.Now()
@@ -61,7 +59,7 @@ func (t *transfer) fetch(c *claim) (waited time.Duration, err error) {
 		switch {
 		case n > 0:
 			done, err = t.write(a, c, buf[:n])
-		case err == io.EOF: // only where the length was not known
+		case errors.Is(err, io.EOF): // only where the length was not known
 			t.learnSize(a.pos)
 			return waited, nil
 		}
