@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -82,31 +80,4 @@ func TestTransferOutlivesItsClient(t *testing.T) {
 	a.WaitStored(t, layer)
 	require.Equal(t, content, a.HTTP(t).Get(blobs+layer).Body)
 	require.Equal(t, 1, u.Count(http.MethodGet, "/blobs/"+layer))
-}
-
-// What a killed worker had fetched is not fetched again.
-func TestTransferResumesAfterKill(t *testing.T) {
-	t.Parallel()
-	u := harness.NewUpstream(t)
-	img := harness.Image(t, 4<<20)
-	u.Push(t, "podman/hello:latest", img)
-	layer, content := harness.Layer(t, img, 0)
-	a := harness.Cache(t, u)
-	in := u.Inject(http.MethodGet, "/blobs/"+layer, harness.WaitAfter(3<<20, nil))
-	resp, err := a.HTTP(t).Open(http.MethodGet, blobs+layer)
-	require.NoError(t, err)
-	defer func() { _ = resp.Body.Close() }()
-	_, err = io.ReadFull(resp.Body, make([]byte, 2<<20))
-	require.NoError(t, err)
-	in.Remove()
-	pid := a.Child(t, quayWorker)
-	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-	_, err = io.Copy(io.Discard, resp.Body)
-	require.Error(t, err, "the download must not look as if it were whole")
-
-	require.Equal(t, content, a.HTTP(t).Get(blobs+layer).Body)
-	requests := u.Requests(http.MethodGet, "/blobs/"+layer)
-	last := requests[len(requests)-1].Header.Get("Range")
-	require.True(t, strings.HasPrefix(last, "bytes="), "%q", last)
-	require.NotEqual(t, "bytes=0-", last)
 }

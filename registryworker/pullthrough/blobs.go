@@ -78,7 +78,10 @@ func (s blobStore) permit(ctx context.Context, d digest.Digest) (accesslog.Cache
 	if s.offline {
 		return "", s.offlineError("blob "+d.String()+" of "+s.remote, errcode.ErrorCodeBlobUnknown)
 	}
-	if _, err := s.upstream.StatBlob(ctx, s.remote, d); err != nil {
+	_, _, err := s.permits.wait(ctx, s.name+"@"+d.String(), func(ctx context.Context) (int64, error) {
+		return s.upstream.StatBlob(ctx, s.remote, d)
+	})
+	if err != nil {
 		return "", err
 	}
 	// The logger will say so only later, and the cleaner may be about to take

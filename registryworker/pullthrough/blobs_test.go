@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
@@ -328,4 +330,29 @@ func TestFirstBytesArePassedOnAtOnce(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, rest, len(content)-10)
 	require.NoError(t, <-sent)
+}
+
+// Any number of clients that want a blob of another repository are one question.
+func TestPermissionIsAskedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		desc := b.up.addBlob("org/two", "shared")
+		b.up.addBlob("org/one", "shared")
+		_, err := b.serveBlob("org/one", desc.Digest, get())
+		require.NoError(t, err)
+		synctest.Wait()
+		release := b.up.hanging()
+		var clients sync.WaitGroup
+		for range 20 {
+			clients.Go(func() {
+				w, err := b.serveBlob("org/two", desc.Digest, get())
+				assert.NoError(t, err)
+				assert.Equal(t, desc.Digest.String(), w.Header().Get("X-Accel-Redirect"))
+			})
+		}
+		synctest.Wait()
+		close(release)
+		clients.Wait()
+		assert.Equal(t, 1, b.up.count("stat"))
+	})
 }

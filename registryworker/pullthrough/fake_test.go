@@ -28,7 +28,7 @@ type fakeUpstream struct {
 	calls     map[string]int // by method
 	// fail answers a method's calls with an error while it is set.
 	fail map[string]error
-	// hang makes all but blobs and manifests wait until it is closed, or the
+	// hang makes all but the bodies of blobs and manifests wait until it is closed, or the
 	// context ends.
 	hang chan struct{}
 	// body replaces the bodies of blobs.
@@ -136,8 +136,8 @@ func (f *fakeUpstream) blob(repo string, d digest.Digest) ([]byte, error) {
 	return b, nil
 }
 
-func (f *fakeUpstream) StatBlob(_ context.Context, repo string, d digest.Digest) (int64, error) {
-	if err := f.called("stat"); err != nil {
+func (f *fakeUpstream) StatBlob(ctx context.Context, repo string, d digest.Digest) (int64, error) {
+	if err := f.calledSlowly(ctx, "stat"); err != nil {
 		return 0, err
 	}
 	b, err := f.blob(repo, d)
