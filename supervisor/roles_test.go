@@ -63,10 +63,10 @@ func playWorker(ctx context.Context, p *child.Process, first config.Worker, _ <-
 		fmt.Fprint(w, "released")
 	})
 	degraded := promauto.With(p.Registry).NewGaugeVec(prometheus.GaugeOpts{Name: metricDegraded}, []string{"upstream", "reason"})
-	mux.HandleFunc("/full", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/full", func(_ http.ResponseWriter, _ *http.Request) {
 		degraded.WithLabelValues(first.Upstream.Name, "no space left").Set(1)
 	})
-	mux.HandleFunc("/empty", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/empty", func(_ http.ResponseWriter, _ *http.Request) {
 		degraded.WithLabelValues(first.Upstream.Name, "no space left").Set(0)
 	})
 	mux.HandleFunc("/release", func(http.ResponseWriter, *http.Request) { release() })
