@@ -214,9 +214,12 @@ func TestDirectWrongBytes(t *testing.T) {
 			breakIt(b)
 			o := newOrigin(randomBytes(200_000))
 			o.every = all(flipFirstByte, func(x *exchange) { x.chunk = 1000 })
-			got, err := io.ReadAll(b.open(t, o, o.digest))
+			r := b.open(t, o, o.digest)
+			got, err := io.ReadAll(r)
 			require.ErrorIs(t, err, ErrWrongDigest)
 			require.Less(t, len(got), len(o.content))
+			_, err = r.Read(make([]byte, 10))
+			require.ErrorIs(t, err, ErrWrongDigest, "there is no going round it")
 			require.Equal(t, 1, count(t, b.metrics.wrongDigests))
 		})
 	}

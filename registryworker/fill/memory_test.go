@@ -35,7 +35,7 @@ func (zeroReader) Read(p []byte) (int, error) {
 
 // What is allocated for a fill, freed or not, is a small part of what passes.
 func TestMemoryDependsOnNeitherSizeNorReaders(t *testing.T) {
-	const size, readers = 64 << 20, 50
+	const size, readers = 64 << 20, 20
 	d, err := digest.FromReader(io.LimitReader(zeroReader{}, size))
 	require.NoError(t, err)
 	b := newBench(t, Options{ParallelFrom: 8 << 20, SegmentSize: 1 << 20})

@@ -39,6 +39,7 @@ type Reader struct {
 	// begun says that any were.
 	prefix int64
 	begun  bool
+	err    error // of an earlier Read; another would not mend it
 	direct *direct
 }
 
@@ -92,7 +93,11 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	if r.err != nil {
+		return 0, r.err
+	}
 	n, err := r.readAt(p[:min(int64(len(p)), r.size-off)], off)
+	r.err = err
 	if n > 0 {
 		r.begun = true
 		if off == r.prefix {
