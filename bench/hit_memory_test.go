@@ -22,12 +22,7 @@ func idle(b *testing.B, upstreams int, g goal) *series {
 	b.Helper()
 	u := newUpstream(b, distance{}, newImage(b, small([]byte("layer"))))
 	pss := newSeries(fmt.Sprintf("memory, idle, %d upstreams", upstreams), "MiB PSS", g)
-	launches := []launch{
-		func() *server { return startNginx(b, u.image, nil) },
-		func() *server { return startCache(b, u, cacheOptions{upstreams: upstreams}) },
-		func() *server { return startAncestor(b, u, upstreams, nil) },
-	}
-	takeTurns(launches, func(start launch) {
+	takeTurns(hitLaunches(b, u, cacheOptions{upstreams: upstreams}), func(start launch) {
 		s := start()
 		s.calm(b)
 		pss.add(s.name, float64(s.memory(b).proportional)/miB)
@@ -56,17 +51,18 @@ func measureSlowClients(b *testing.B) []*series {
 func slow(b *testing.B, over string, o cacheOptions, g goal) *series {
 	b.Helper()
 	layer := file(b, 7, slowBlob)
-	_, servers := hitServers(b, layer, o)
+	u := newUpstream(b, distance{}, newImage(b, layer))
 	more := newSeries(fmt.Sprintf("memory, %d slow clients, %s", slowClients, over), "MiB PSS more", g)
-	takeTurns(servers, func(s *server) {
+	// What a process has once occupied it may keep, so each round is a new one.
+	takeTurns(hitLaunches(b, u, o), func(start launch) {
+		s := start()
+		s.warm(b, u)
 		s.calm(b)
 		before := s.memory(b).proportional
 		peak := s.besieged(b, s.path("blobs", layer.digest))
 		more.add(s.name, (float64(peak.proportional)-float64(before))/miB)
-	})
-	for _, s := range servers {
 		s.stop()
-	}
+	})
 	return more
 }
 

@@ -34,15 +34,22 @@ const loadTime = 2 * time.Second
 func hitServers(b *testing.B, layer content, o cacheOptions) (*upstream, []*server) {
 	b.Helper()
 	u := newUpstream(b, distance{}, newImage(b, layer))
-	servers := []*server{
-		startNginx(b, u.image, o.pair),
-		startCache(b, u, o),
-		startAncestor(b, u, 1, o.pair),
-	}
-	for _, s := range servers {
+	var servers []*server
+	for _, start := range hitLaunches(b, u, o) {
+		s := start()
 		s.warm(b, u)
+		servers = append(servers, s)
 	}
 	return u, servers
+}
+
+// hitLaunches are nginx and the caches, in this order.
+func hitLaunches(b *testing.B, u *upstream, o cacheOptions) []launch {
+	return []launch{
+		func() *server { return startNginx(b, u.image, o.pair) },
+		func() *server { return startCache(b, u, o) },
+		func() *server { return startAncestor(b, u, max(1, o.upstreams), o.pair) },
+	}
 }
 
 // costs has each server under the same load in turn and returns the processor

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -72,7 +73,17 @@ func startNginx(b *testing.B, img image, pair *harness.Pair) *server {
 	require.NoError(b, os.WriteFile(conf, fmt.Appendf(nil, nginxConf, dir, s.addr, secure), 0o600))
 	process := harness.StartProcess(b, exec.Command("nginx", "-p", dir, "-c", conf, "-e", "stderr"))
 	listening(b, process, s.addr)
-	s.roots, s.stop = []int{process.Pid()}, process.Kill
+	s.roots = []int{process.Pid()}
+	s.stop = func() {
+		process.Signal(b, syscall.SIGTERM) // a killed master would leave its workers behind
+		process.Wait(b)
+		require.NoError(b, os.RemoveAll(root))
+	}
+	b.Cleanup(func() {
+		if !process.Ended() {
+			s.stop()
+		}
+	})
 	return s
 }
 

@@ -122,7 +122,7 @@ func (s *series) ratio() string {
 	if !ok || s.goal.of == "" {
 		return ""
 	}
-	return fmt.Sprintf("%.2f x %s", value, s.goal.of)
+	return number(value) + " x " + s.goal.of
 }
 
 // verdict says whether the goal is reached.
