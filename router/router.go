@@ -93,7 +93,7 @@ func (h *handler) run(ctx context.Context, updates <-chan config.Router, ln net.
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		serveErr = server.Serve(listener{ln, h})
+		serveErr = server.Serve(listener{ln, &h.state})
 	}()
 	ready()
 	for {

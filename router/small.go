@@ -85,7 +85,8 @@ func (h *handler) fetchSmall(ctx context.Context, key string, target address.Tar
 		return nil, errAskAlone
 	}
 	if e := newHit(u, term, response); e != nil {
-		e.setBody(body)
+		e.body = body
+		e.header.Set("Content-Length", strconv.Itoa(len(body)))
 		h.hits.keep(key, e)
 	}
 	got := &shared{status: response.StatusCode, header: make(http.Header), body: body, alone: !shareable(response.Header)}
