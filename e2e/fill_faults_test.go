@@ -83,13 +83,14 @@ func TestClientsNoticeNothing(t *testing.T) {
 		Upstreams: map[string]harness.Settings{"quay.io": u.Settings().With("idleTimeout", "500ms")},
 	})
 	image := a.Addr + "/quay.io/podman/hello:latest"
-	podman := make(chan struct{})
+	podman := harness.Podman(t)
+	pulled := make(chan error, 1)
 	go func() {
-		defer close(podman)
-		harness.Podman(t).Pull(image)
+		_, err := podman.Do("pull", "--quiet", "--tls-verify=false", image)
+		pulled <- err
 	}()
 	harness.Skopeo(t).Copy(image, "--src-tls-verify=false")
-	<-podman
+	require.NoError(t, <-pulled)
 	for i := range 3 {
 		layer, _ := harness.Layer(t, img, i)
 		require.LessOrEqual(t, u.Count(http.MethodGet, "/blobs/"+layer), 4)
