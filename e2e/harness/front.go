@@ -57,6 +57,9 @@ type Injection struct {
 // TLS where a configuration is given.
 func NewFront(t testing.TB, addr string, next http.Handler, tlsConfig *tls.Config) *Front {
 	t.Helper()
+	if addr == "127.0.0.1:0" {
+		addr = "127.0.0.1:" + FreePort(t) // one that is still free after Stop
+	}
 	f := &Front{t: t, next: next, tls: tlsConfig, addr: addr}
 	f.Start()
 	t.Cleanup(f.Stop)

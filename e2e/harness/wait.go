@@ -2,8 +2,10 @@ package harness
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,13 +53,30 @@ func TempDir(t testing.TB) string {
 	return dir
 }
 
-// FreePort returns a port on 127.0.0.1 that nothing listened on a moment ago.
+// The ports that FreePort gives out lie below those from which the kernel picks
+// for outgoing connections (ip_local_port_range): a port of that range may be
+// taken while what listens on it is being restarted.
+const firstPort, lastPort = 12000, 32000
+
+// nextPort is where FreePort looks next. It starts anywhere, so that two test
+// processes at once seldom look at the same place.
+var nextPort atomic.Int64
+
+func init() { nextPort.Store(rand.Int64N(lastPort - firstPort)) }
+
+// FreePort returns a port on 127.0.0.1 that nothing listens on, and that this
+// process did not give out before.
 func FreePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = l.Close() }()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
+	for range lastPort - firstPort {
+		port := fmt.Sprint(firstPort + nextPort.Add(1)%(lastPort-firstPort))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			require.NoError(t, l.Close())
+			return port
+		}
+	}
+	require.Fail(t, "no port is free")
+	return ""
 }
 
 // WriteFile replaces a file as an operator's editor or Kubernetes would: the
