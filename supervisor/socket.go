@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,9 +21,19 @@ type socket struct {
 	unixFile os.FileInfo
 }
 
+// orphansEnd is how long the children of a killed supervisor take to end, at
+// most, on a busy machine.
+const orphansEnd = 2 * time.Second
+
 // listenTCP opens addr, which the operator gave as variable.
 func listenTCP(variable, addr string) (*net.TCPListener, error) {
 	l, err := net.Listen("tcp", addr)
+	// The processes of a supervisor that was killed hold its socket until the
+	// kernel has ended them, too.
+	for deadline := time.Now().Add(orphansEnd); errors.Is(err, syscall.EADDRINUSE) && time.Now().Before(deadline); {
+		time.Sleep(orphansEnd / 40)
+		l, err = net.Listen("tcp", addr)
+	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return nil, fmt.Errorf("%s: %s is in use by another program; stop that one, or set %s to a free port", variable, addr, variable)
