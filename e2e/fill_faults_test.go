@@ -62,6 +62,9 @@ func TestTransferSurvives(t *testing.T) {
 			a.WaitStored(t, blob)
 			require.LessOrEqual(t, received(t, a), size+try.again+10_000, "%d requests", d.Count("", blob))
 			require.Zero(t, a.Metric(t, "registry_cache_fill_failed_total"))
+			if strings.Contains(name, "stall") {
+				a.WaitLog("going on with another request", "500ms")
+			}
 		})
 	}
 }

@@ -121,6 +121,7 @@ func TestNoWrongBlobAfterKills(t *testing.T) {
 	for round := range 12 {
 		blob, content := d.Random(t, 100_000+round*300_000)
 		contents[blob] = content
+		worker := a.Child(t, quayWorker)
 		resp, err := a.HTTP(t).Open(http.MethodGet, blobs+blob)
 		require.NoError(t, err)
 		n := len(content)
@@ -139,7 +140,7 @@ func TestNoWrongBlobAfterKills(t *testing.T) {
 				require.True(t, time.Now().Before(deadline), "%s is not stored", blob)
 			}
 		}
-		require.NoError(t, syscall.Kill(a.Child(t, quayWorker), syscall.SIGKILL))
+		require.NoError(t, syscall.Kill(worker, syscall.SIGKILL))
 		rest, err := io.ReadAll(resp.Body)
 		require.True(t, err != nil || n+len(rest) == len(content), "a clean end after %d bytes", n+len(rest))
 		require.NoError(t, resp.Body.Close())

@@ -38,6 +38,7 @@ func TestStaleWhileRevalidate(t *testing.T) {
 		require.Equal(t, "registry-cache; hit; detail=stale", answer.Header.Get("Cache-Status"))
 	}
 	harness.Eventually(t, func() bool { return u.Count("", "/manifests/latest") == 1 }, "one check")
+	require.Zero(t, a.Metric(t, "registry_cache_upstream_failing"), "nobody has waited for it to answer")
 	close(release)
 	harness.Eventually(t, func() bool {
 		return a.HTTP(t).Get(manifestPath).Header.Get("Docker-Content-Digest") == harness.Digest(t, second)
