@@ -54,7 +54,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 # What is measured, how often, and the size of the largest blob. Only a run of
 # everything rewrites the tables in the document.
 BENCH  ?= .
-ROUNDS ?= 3
+ROUNDS ?= 5
 GIANT  ?= 4GiB
 bench: bench-tools ## measure beside nginx and haproxy + docker-registry, write docs/BENCHMARKS.md; BENCH='Hit/Blob' measures a part
 	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 60m ./bench \

@@ -28,9 +28,15 @@ type cacheOptions struct {
 func startCache(b *testing.B, u *upstream, o cacheOptions) *server {
 	b.Helper()
 	s, a := prepareCache(b, u, o)
-	a.Start()
-	s.roots = []int{a.Pid()}
+	launchCache(s, a)
 	return s
+}
+
+// launchCache waits for what the log says, since probes would cost memory.
+func launchCache(s *server, a *harness.Appliance) {
+	a.Launch()
+	a.WaitLog("registry-cache is ready")
+	s.roots = []int{a.Pid()}
 }
 
 // prepareCache has everything ready for the start.
@@ -62,6 +68,7 @@ func prepareCache(b *testing.B, u *upstream, o cacheOptions) (*server, *harness.
 	})
 	s := &server{
 		name: ours, addr: a.Addr, prefix: upstreamName + "/", login: o.login,
+		probes: []string{"http://" + a.MetricsAddr + "/readyz", "http://" + a.MetricsAddr + "/metrics"},
 		stop: func() {
 			a.Stop()
 			require.NoError(b, os.RemoveAll(a.Store()))

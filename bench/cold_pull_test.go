@@ -42,7 +42,7 @@ func coldPulls(b *testing.B, what string, d distance, g goal) (took, cpu *series
 	took = newSeries(what, "s", g)
 	cpu = newSeries("filling and serving, CPU", "s/GiB", none(ancestor))
 	gib := float64(coldLayers*blobSize) / giB
-	takeTurns(append(coldCaches(b, u), u.direct), func(start launch) {
+	takeTurns(coldRounds(), append(coldCaches(b, u), u.direct), func(start launch) {
 		s := start()
 		pull := func() {
 			t, err := s.pull(u.image)

@@ -27,7 +27,7 @@ func measureStampede(b *testing.B) []*series {
 	last := newSeries(what+", first byte after the upstream's, slowest", "ms", none(ancestor))
 	d := distance{latency: internet, perConnection: perConnection}
 	u := newUpstream(b, d, newImage(b, layer))
-	takeTurns(coldCaches(b, u), func(start launch) {
+	takeTurns(coldRounds(), coldCaches(b, u), func(start launch) {
 		s := start()
 		arrivals, err := s.rush(u, layer, stampede)
 		require.NoError(b, err)
@@ -40,7 +40,7 @@ func measureStampede(b *testing.B) []*series {
 		last.add(s.name, arrivals.first[stampede-1].Sub(upstreamSent.first).Seconds()*1e3)
 		s.stop()
 	})
-	for range *rounds {
+	for range coldRounds() {
 		s := startCache(b, u, cacheOptions{})
 		arrivals, err := s.rush(u, layer, 1)
 		require.NoError(b, err)

@@ -51,7 +51,7 @@ func measureTagChecked(b *testing.B) []*series {
 	servers = servers[1:] // nginx asks nobody
 	rate := newSeries("tag checked upstream each time, 64 clients", "requests/s", atLeastTimes(5, ancestor))
 	checks := newSeries("upstream checks for it", "per 100 requests", none(ancestor))
-	takeTurns(servers, func(s *server) {
+	takeTurns(*rounds, servers, func(s *server) {
 		before := u.checked()
 		t, err := s.load(manyClients, loadTime, s.path("manifests", tag))
 		require.NoError(b, err)
@@ -86,7 +86,7 @@ func measureLatency(b *testing.B) []*series {
 	p50 := newSeries("manifest by digest, 64 clients, p50", "ms", none(nginx))
 	p99 := newSeries("manifest by digest, 64 clients, p99", "ms", atMostTimes(3, nginx))
 	path := func(s *server) string { return s.path("manifests", u.image.manifest.digest) }
-	takeTurns(servers, func(s *server) {
+	takeTurns(*rounds, servers, func(s *server) {
 		s.calm(b)
 		t, err := s.load(manyClients, loadTime, path(s))
 		require.NoError(b, err)

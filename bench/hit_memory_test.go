@@ -3,6 +3,8 @@ package bench
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"testing"
 	"time"
 
@@ -11,24 +13,45 @@ import (
 )
 
 func measureIdle(b *testing.B) []*series {
-	return []*series{
-		idle(b, 4, atMostOf(60)),
-		idle(b, 20, atMostOf(160)),
-	}
+	return append(idle(b, 4, atMostOf(60)), idle(b, 20, atMostOf(160))...)
 }
 
-// idle is the memory of the whole after the start.
-func idle(b *testing.B, upstreams int, g goal) *series {
+// probeTimes is how often an idle server is probed, which is some minutes' worth.
+const probeTimes = 50
+
+// idle is the memory of the whole when nobody pulls: after the start, and when
+// monitoring has asked for a while.
+func idle(b *testing.B, upstreams int, g goal) []*series {
 	b.Helper()
 	u := newUpstream(b, distance{}, newImage(b, small([]byte("layer"))))
-	pss := newSeries(fmt.Sprintf("memory, idle, %d upstreams", upstreams), "MiB PSS", g)
-	takeTurns(hitLaunches(b, u, cacheOptions{upstreams: upstreams}), func(start launch) {
+	started := newSeries(fmt.Sprintf("memory, idle, %d upstreams", upstreams), "MiB PSS", g)
+	probed := newSeries(fmt.Sprintf("memory, idle, %d upstreams, probed and scraped", upstreams), "MiB PSS", g)
+	takeTurns(*rounds, hitLaunches(b, u, cacheOptions{upstreams: upstreams}), func(start launch) {
 		s := start()
 		s.calm(b)
-		pss.add(s.name, float64(s.memory(b).proportional)/miB)
+		started.add(s.name, float64(s.memory(b).proportional)/miB)
+		if len(s.probes) > 0 {
+			s.probe(b)
+			probed.add(s.name, float64(s.memory(b).proportional)/miB)
+		}
 		s.stop()
 	})
-	return pss
+	return []*series{started, probed}
+}
+
+func (s *server) probe(b *testing.B) {
+	b.Helper()
+	for range probeTimes {
+		for _, address := range s.probes {
+			response, err := http.Get(address)
+			require.NoError(b, err)
+			_, err = io.Copy(io.Discard, response.Body)
+			require.NoError(b, err)
+			require.NoError(b, response.Body.Close())
+			require.Equal(b, http.StatusOK, response.StatusCode, address)
+		}
+	}
+	s.calm(b)
 }
 
 const (
@@ -54,7 +77,7 @@ func slow(b *testing.B, over string, o cacheOptions, g goal) *series {
 	u := newUpstream(b, distance{}, newImage(b, layer))
 	more := newSeries(fmt.Sprintf("memory, %d slow clients, %s", slowClients, over), "MiB PSS more", g)
 	// What a process has once occupied it may keep, so each round is a new one.
-	takeTurns(hitLaunches(b, u, o), func(start launch) {
+	takeTurns(*rounds, hitLaunches(b, u, o), func(start launch) {
 		s := start()
 		s.warm(b, u)
 		s.calm(b)

@@ -26,8 +26,7 @@ func start(b *testing.B, upstreams int, g goal) *series {
 	u := newUpstream(b, distance{}, newImage(b, small([]byte("layer"))))
 	took := newSeries(fmt.Sprintf("serve to first answer, %d upstreams", upstreams), "ms", g)
 	s, a := prepareCache(b, u, cacheOptions{upstreams: upstreams, tagMaxAge: freshTag})
-	a.Start()
-	s.roots = []int{a.Pid()}
+	launchCache(s, a)
 	s.warm(b, u)
 	a.Stop()
 	for range *rounds {

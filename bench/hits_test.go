@@ -60,7 +60,7 @@ func costs(b *testing.B, servers []*server, clients int, path func(*server) stri
 		_, err := s.load(clients, loadTime/4, path(s))
 		require.NoError(b, err)
 	}
-	takeTurns(servers, func(s *server) {
+	takeTurns(*rounds, servers, func(s *server) {
 		var t tally
 		used := s.cpuOf(b, func() {
 			var err error

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	rounds = flag.Int("rounds", 3, "how often the contestants take turns")
+	rounds = flag.Int("rounds", 5, "how often the contestants take turns; half as often for misses")
 	binary = flag.String("binary", "", "the registry-cache to measure, instead of what this tree builds")
 	giant  = int64(4 * giB)
 	doc    = flag.String("doc", "", "the document whose tables are replaced by those of this run, if it measured all rows")

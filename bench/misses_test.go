@@ -19,6 +19,10 @@ var misses = section{
 
 func BenchmarkCold(b *testing.B) { misses.run(b) }
 
+// coldRounds is how often contestants take turns here: these rows take longer
+// than hits, and scatter less.
+func coldRounds() int { return (*rounds + 1) / 2 }
+
 // sections are all that there is to measure.
 var sections = []*section{&hits, &misses}
 

@@ -32,6 +32,8 @@ type server struct {
 	tls *tls.Config
 	// login is user:password, or nothing.
 	login string
+	// probes are what monitoring asks every few seconds, also of an idle server.
+	probes []string
 	// roots are the processes that were started; all that they started in turn
 	// belong to the contestant, too.
 	roots []int
@@ -117,8 +119,8 @@ type launch func() *server
 // takeTurns has the contestants, running or to be launched, measured in turn,
 // in one order and then in the other, so that what changes on the machine
 // meanwhile meets all alike.
-func takeTurns[T *server | launch](contestants []T, measure func(T)) {
-	for round := range *rounds {
+func takeTurns[T *server | launch](rounds int, contestants []T, measure func(T)) {
+	for round := range rounds {
 		order := slices.Clone(contestants)
 		if round%2 == 1 {
 			slices.Reverse(order)
