@@ -19,6 +19,8 @@ import (
 var (
 	roles  = []string{"supervisor", "router", "registryworker", "logger", "cleaner"}
 	shared = []string{"config", "images", "logger/accesslog"}
+	// testStores is for tests alone.
+	testStores = "images/imagestest"
 )
 
 // TestImportDirection holds the rule that processes meet through sockets,
@@ -31,6 +33,14 @@ func TestImportDirection(t *testing.T) {
 	}
 }
 
+// TestTestCodeIsForTests holds the rule that no binary has made stores in it.
+func TestTestCodeIsForTests(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "./cmd/registry-cache").Output()
+	require.NoError(t, err)
+	require.Contains(t, string(out), "registrycache/images\n")
+	require.NotContains(t, string(out), testStores)
+}
+
 func TestImportDirectionIsChecked(t *testing.T) {
 	for _, bad := range [][2]string{
 		{"router", "registryworker/upstream"},
@@ -38,6 +48,8 @@ func TestImportDirectionIsChecked(t *testing.T) {
 		{"images", "config"},
 		{"logger", "cleaner"},
 		{"supervisor", "cmd/registry-cache"},
+		{"router", "images/imagestest"},
+		{"images/imagestest", "config"},
 	} {
 		require.False(t, allowed(bad[0], bad[1]), "%s -> %s", bad[0], bad[1])
 	}
@@ -48,6 +60,8 @@ func allowed(pkg, imp string) bool {
 	switch {
 	case top == "cmd", top == "e2e", top == "bench", pkg == ".":
 		return impTop != "cmd"
+	case imp == testStores, pkg == testStores:
+		return pkg == "cleaner" || top == "images" && impTop == "images"
 	case slices.Contains(shared, pkg):
 		return pkg == imp || strings.HasPrefix(imp, pkg+"/")
 	case slices.Contains(roles, top):
