@@ -97,7 +97,11 @@ func TestChaos(t *testing.T) {
 						_, err = r.Seek(from, io.SeekStart)
 						assert.NoError(t, err)
 						var got bytes.Buffer
-						_, err = io.Copy(&got, r)
+						if d.n(2) == 0 {
+							_, err = io.Copy(&got, &follower{Reader: r, b: b})
+						} else {
+							_, err = io.Copy(&got, r)
+						}
 						whole := from == 0 && err == nil
 						if err == nil {
 							assert.Len(t, got.Bytes(), len(o.content)-int(from))

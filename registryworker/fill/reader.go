@@ -83,6 +83,18 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 func (r *Reader) Read(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	off, err := r.next()
+	if err != nil || len(p) == 0 {
+		return 0, err
+	}
+	n, err := r.readAt(p[:min(int64(len(p)), r.size-off)], off)
+	r.err = err
+	r.given(off, int64(n))
+	return n, err
+}
+
+// next returns the offset of the next byte, or why there is none.
+func (r *Reader) next() (int64, error) {
 	if err := context.Cause(r.ctx); err != nil {
 		return 0, err
 	}
@@ -90,37 +102,44 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if off >= r.size {
 		return 0, io.EOF
 	}
-	if len(p) == 0 {
-		return 0, nil
+	return off, r.err
+}
+
+// given notes that n bytes at off were given out.
+func (r *Reader) given(off, n int64) {
+	if n == 0 {
+		return
 	}
-	if r.err != nil {
-		return 0, r.err
+	r.begun = true
+	if off == r.prefix {
+		r.prefix += n
 	}
-	n, err := r.readAt(p[:min(int64(len(p)), r.size-off)], off)
-	r.err = err
-	if n > 0 {
-		r.begun = true
-		if off == r.prefix {
-			r.prefix += int64(n)
-		}
-		r.off.Store(off + int64(n))
-	}
-	return n, err
+	r.off.Store(off + n)
 }
 
 func (r *Reader) readAt(p []byte, off int64) (int, error) {
+	end, err := r.reach(off)
+	if err == nil {
+		var n int
+		n, err = r.t.file.ReadAt(p[:min(int64(len(p)), end-off)], off)
+		if n > 0 {
+			return n, nil
+		}
+		r.engine.health.broken(err)
+		err = errDirect
+	}
+	if errors.Is(err, errDirect) {
+		return r.readDirect(p, off)
+	}
+	return 0, err
+}
+
+// reach waits for the byte at off and returns how far the file can be read from
+// there on. errDirect means that the file won't have it.
+func (r *Reader) reach(off int64) (end int64, err error) {
 	for {
 		end, err := r.await(off)
 		switch {
-		case err == nil:
-			n, err := r.t.file.ReadAt(p[:min(int64(len(p)), end-off)], off)
-			if n > 0 {
-				return n, nil
-			}
-			r.engine.health.broken(err)
-			return r.readDirect(p, off)
-		case errors.Is(err, errDirect):
-			return r.readDirect(p, off)
 		case errors.Is(err, errAgain) && r.begun:
 			return 0, r.t.outcome // what came so far would not fit the next try
 		case errors.Is(err, errAgain):
@@ -128,7 +147,7 @@ func (r *Reader) readAt(p []byte, off int64) (int, error) {
 				return 0, err
 			}
 		default:
-			return 0, err
+			return end, err
 		}
 	}
 }
