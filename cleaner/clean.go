@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
-	"github.com/opencontainers/go-digest"
 	"github.com/rs/zerolog"
 
 	"registrycache/config"
@@ -21,25 +21,34 @@ const walkEvery = 24 * time.Hour
 type Options struct {
 	// DryRun changes nothing.
 	DryRun bool
+	// To, when given, is the size in bytes to clean to, however little the
+	// store is over it, in place of what the settings say of the whole store.
+	To *int64
 	// Progress, when given, is told how many bytes are gone of how many.
 	Progress func(gone, all int64)
 }
 
 // Clean looks at all of the store once and removes what is too much. It may
-// run beside a cleaner that Runs.
+// run beside a cleaner that Runs, and tells it what went.
 func Clean(ctx context.Context, store *images.Store, set config.Cleaner, o Options) (Report, error) {
-	c := cleaner{store: store, now: time.Now, options: o}
-	s, err := take(ctx, store, c.now())
+	c := newCleaner(store)
+	c.options = o
+	s, err := c.survey(ctx)
 	if err != nil {
 		return Report{}, err
 	}
-	return c.clean(ctx, set, s)
+	r, err := c.clean(ctx, set, s)
+	if !o.DryRun {
+		store.CountRemoved(r.Before - r.After)
+	}
+	return r, err
 }
 
 // A cleaner keeps what it knows from one clean to the next.
 type cleaner struct {
 	store   *images.Store
 	now     func() time.Time
+	disk    func() (images.Disk, error)
 	options Options
 
 	// The rest is of one that Runs.
@@ -51,6 +60,10 @@ type cleaner struct {
 	known usage
 }
 
+func newCleaner(store *images.Store) cleaner {
+	return cleaner{store: store, now: time.Now, disk: store.Disk}
+}
+
 // look does what is due, and reports. It walks the store only if something is
 // to be done, as far as can be told without, or a walk is due.
 func (c *cleaner) look(ctx context.Context, set config.Cleaner) (Report, error) {
@@ -59,9 +72,11 @@ func (c *cleaner) look(ctx context.Context, set config.Cleaner) (Report, error) 
 	if err != nil {
 		return Report{}, err
 	}
-	if start.Sub(c.walked) < walkEvery && goalOf(set, u, start).nothing() && (landed == 0 || len(set.Quotas) == 0) {
+	known := start.Sub(c.walked) < walkEvery && !c.growth.Shrunk()
+	if known && goalOf(set, u, start).nothing() && (landed == 0 || len(set.Quotas) == 0) {
 		r := newReport(set, u)
 		r.Took = c.now().Sub(start)
+		c.metrics.looked(set, r, c.now())
 		r.write(c.log)
 		return r, nil
 	}
@@ -69,7 +84,7 @@ func (c *cleaner) look(ctx context.Context, set config.Cleaner) (Report, error) 
 	if err := c.growth.Reset(); err != nil {
 		return Report{}, err
 	}
-	s, err := take(ctx, c.store, start)
+	s, err := c.survey(ctx)
 	if err != nil {
 		return Report{}, err
 	}
@@ -81,7 +96,7 @@ func (c *cleaner) look(ctx context.Context, set config.Cleaner) (Report, error) 
 		c.walked = time.Time{} // part of it was done
 		return r, err
 	}
-	c.metrics.bytes.Set(float64(r.After))
+	c.metrics.looked(set, r, c.now())
 	if start.Sub(c.walked) >= walkEvery {
 		c.walked = start
 	}
@@ -99,10 +114,19 @@ func (c *cleaner) estimate(ctx context.Context) (u usage, landed int64, err erro
 	if err != nil {
 		return u, 0, err
 	}
-	u.bytes += landed + fills
-	u.disk, err = c.store.Disk()
+	u.bytes = max(0, u.bytes+landed) + fills
+	u.disk, err = c.disk()
 	c.metrics.bytes.Set(float64(u.bytes))
 	return u, landed, err
+}
+
+// survey looks at all of the store.
+func (c *cleaner) survey(ctx context.Context) (*survey, error) {
+	s, err := take(ctx, c.store, c.now())
+	if err == nil {
+		s.disk, err = c.disk()
+	}
+	return s, err
 }
 
 // pressed says whether the store or the disk is so full that a clean can't
@@ -112,26 +136,37 @@ func (c *cleaner) pressed(ctx context.Context, set config.Cleaner) (bool, error)
 	return goalOf(set, u, c.now()).reclaim > 0, err
 }
 
-func newReport(set config.Cleaner, u usage) Report {
-	return Report{
-		Before: u.bytes, After: u.bytes, Limit: set.MaxSize, DiskFree: u.disk.Free,
-		Oldest: u.oldest, Newest: u.newest,
+// goal is what the settings, or whoever asked for this clean, want.
+func (c *cleaner) goal(set config.Cleaner, s *survey) goal {
+	if c.options.To != nil {
+		set.MaxSize = 0
 	}
+	g := goalOf(set, s.usage, s.now)
+	if c.options.To != nil && s.bytes-*c.options.To > g.reclaim {
+		g.reclaim, g.why = s.bytes-*c.options.To, OverLimit
+	}
+	return g
 }
 
 // clean removes what is too much of what was found.
 func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Report, error) {
 	r := newReport(set, s.usage)
-	sweeping := images.Sweeping{Before: s.now.Add(-youngAge), Hosted: set.Hosted}
-	if !goalOf(set, s.usage, s.now).nothing() || len(set.Quotas) > 0 {
+	if c.options.To != nil {
+		r.Limit = *c.options.To
+	}
+	var e *eviction
+	if !c.goal(set, s).nothing() || len(set.Quotas) > 0 {
 		p, young, err := s.plan(ctx, set)
 		if err != nil {
 			return r, err
 		}
-		g := goalOf(set, s.usage, s.now)
-		e := newEviction(s)
+		r.Pinned, r.Hosted = s.pinned, s.hosted
+		for i, bytes := range s.upstreams {
+			r.Quotas = append(r.Quotas, QuotaUse{Path: set.Quotas[i].Path, Size: bytes, Limit: set.Quotas[i].MaxSize})
+		}
+		e = newEviction(s)
 		e.young = young
-		r.Missing = c.evict(ctx, p, g, e)
+		r.Missing = c.evict(ctx, p, c.goal(set, s), e)
 		r.Blobs, r.After, r.DiskFree = e.blobs, s.bytes-e.bytes, r.DiskFree+e.bytes
 		s.oldest = p.oldest(e.gone)
 		if r.Missing > 0 {
@@ -143,68 +178,82 @@ func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Rep
 		if r.Images, r.Loose, err = e.images(); err != nil {
 			return r, err
 		}
-		if e.blobs > 0 {
-			sweeping.Gone = e.mayBeGone
-		}
 	}
-	if err := ctx.Err(); err != nil {
-		return r, err
-	}
-	due := s.now.Sub(c.walked) >= walkEvery
-	if due {
-		sweeping.Gone = nil
-	}
-	var err error
-	if !c.options.DryRun && (due || r.Blobs > 0) {
-		r.Swept, err = c.store.Sweep(ctx, sweeping)
+	err := ctx.Err()
+	if err == nil {
+		r.Swept, err = c.sweep(ctx, set, s, e)
 	}
 	r.Took = c.now().Sub(s.now)
 	return r, err
 }
 
+// sweep removes what leads to what is gone: of the whole store when a walk is
+// due, else what is known to be gone.
+func (c *cleaner) sweep(ctx context.Context, set config.Cleaner, s *survey, e *eviction) (images.Swept, error) {
+	o := images.Sweeping{Before: s.now.Add(-youngAge), Hosted: set.Hosted}
+	switch {
+	case c.options.DryRun:
+		return images.Swept{}, nil
+	case s.now.Sub(c.walked) >= walkEvery:
+		return c.store.Sweep(ctx, o)
+	case e != nil && e.blobs > 0:
+		return s.SweepEvicted(ctx, e.gone, o)
+	}
+	return images.Swept{}, nil
+}
+
 // evict carries the plan out and returns what it could not reach.
 func (c *cleaner) evict(ctx context.Context, p *plan, g goal, e *eviction) (missing int64) {
-	all := g.reclaim
-	for _, reclaim := range g.quotas {
-		all = max(all, reclaim)
+	progress := func() {}
+	if c.options.Progress != nil {
+		all := p.total(g)
+		progress = func() { c.options.Progress(e.bytes, max(all, e.bytes)) }
+		progress()
 	}
-	return p.choose(g, func(i int32, why Why) bool {
-		if ctx.Err() != nil || !c.remove(e, i) {
-			return false
+	return p.choose(g, func(batch []choice) []bool {
+		if ctx.Err() != nil {
+			return nil
 		}
-		e.add(i, why)
-		if c.metrics != nil {
-			c.metrics.evictions.Inc()
-			c.metrics.evicted.Add(float64(e.Blobs[i].Allocated))
+		gone := c.remove(e, batch)
+		for n, one := range batch {
+			if gone[n] {
+				e.add(one.blob, one.why)
+				c.metrics.evict(e.Blobs[one.blob].Allocated, one.why)
+			}
 		}
-		if c.options.Progress != nil {
-			c.options.Progress(e.bytes, max(all, e.bytes))
-		}
-		return true
+		progress()
+		return gone
 	})
 }
 
-// remove removes one blob and says whether it is gone.
-func (c *cleaner) remove(e *eviction, i int32) bool {
+// remove removes blobs and says which are gone.
+func (c *cleaner) remove(e *eviction, batch []choice) (gone []bool) {
 	if c.options.DryRun {
-		return true
+		return slices.Repeat([]bool{true}, len(batch))
 	}
-	err := c.store.Evict(e.Digest(i), when(e.Blobs[i].Used))
-	switch {
-	case err == nil, errors.Is(err, fs.ErrNotExist):
-		return true
-	case errors.Is(err, images.ErrUsed):
-		e.young += e.Blobs[i].Allocated
-	default:
-		if e.failed++; e.failure == nil {
-			e.failure = err
+	blobs := make([]int32, len(batch))
+	for n, one := range batch {
+		blobs[n] = one.blob
+	}
+	gone = make([]bool, len(batch))
+	for n, err := range e.Evict(blobs) {
+		switch {
+		case err == nil, errors.Is(err, fs.ErrNotExist):
+			gone[n] = true
+		case errors.Is(err, images.ErrUsed):
+			e.young += e.Blobs[blobs[n]].Allocated
+		default:
+			if e.failed++; e.failure == nil {
+				e.failure = err
+			}
 		}
 	}
-	return false
+	return gone
 }
 
-// mayBeGone says no to blobs that were there and stayed.
-func (e *eviction) mayBeGone(d digest.Digest) bool {
-	i, known := e.Find(d)
-	return !known || e.gone[i]
+func newReport(set config.Cleaner, u usage) Report {
+	return Report{
+		Before: u.bytes, After: u.bytes, Limit: set.MaxSize, DiskFree: u.disk.Free,
+		Oldest: u.oldest, Newest: u.newest,
+	}
 }

@@ -40,10 +40,9 @@ func newStore(t testing.TB) *madeStore {
 	require.NoError(t, err)
 	metrics, err := newMetrics(s.reg)
 	require.NoError(t, err)
-	s.cleaner = cleaner{
-		store: store, log: zerolog.New(s.report), metrics: metrics, growth: store.Growth(),
-		now: func() time.Time { return time.Now().Add(time.Hour) },
-	}
+	s.cleaner = newCleaner(store)
+	s.log, s.metrics, s.growth = zerolog.New(s.report), metrics, store.Growth()
+	s.now = func() time.Time { return time.Now().Add(time.Hour) }
 	return s
 }
 
@@ -113,8 +112,11 @@ func (s *madeStore) metric(t *testing.T, name string) float64 {
 	require.NoError(t, err)
 	for _, f := range families {
 		if f.GetName() == name {
-			m := f.GetMetric()[0]
-			return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			sum := 0.0
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+			return sum
 		}
 	}
 	t.Fatalf("no metric %s", name)
@@ -227,9 +229,11 @@ func TestCleanKeepsWhatAManifestThatHasJustLandedNeeds(t *testing.T) {
 	p, _, err := u.plan(context.Background(), config.Cleaner{})
 	require.NoError(t, err)
 	var gone []digest.Digest
-	p.choose(goal{reclaim: 1 << 40}, func(i int32, _ Why) bool {
-		gone = append(gone, u.Digest(i))
-		return true
+	p.choose(goal{reclaim: 1 << 40}, func(batch []choice) []bool {
+		for _, one := range batch {
+			gone = append(gone, u.Digest(one.blob))
+		}
+		return all(batch)
 	})
 	require.Equal(t, []digest.Digest{other}, gone)
 }

@@ -41,10 +41,9 @@ func cleanAll(dir string) error {
 	if err != nil {
 		return err
 	}
-	c := cleaner{
-		store: store, log: zerolog.New(os.Stderr), metrics: metrics, growth: store.Growth(),
-		now: func() time.Time { return time.Now().Add(time.Hour) },
-	}
+	c := newCleaner(store)
+	c.log, c.metrics, c.growth = zerolog.New(os.Stderr), metrics, store.Growth()
+	c.now = func() time.Time { return time.Now().Add(time.Hour) }
 	_, err = c.look(context.Background(), config.Cleaner{MaxSize: 1})
 	return err
 }

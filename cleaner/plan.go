@@ -54,69 +54,8 @@ type plan struct {
 	quota []int
 	// taken is when it was listed. A use after that is a clock gone wrong.
 	taken int64
-}
-
-// choose calls remove for one blob after the other, least recently used first,
-// until the goal is reached or nothing is left that may go. A blob was used
-// last when it or a manifest that needs it was, and a manifest comes before
-// what it needs. So no image ever looks whole but is not, wherever this ends,
-// and a blob that several images share stays for the last of them.
-//
-// What is too old or over a quota goes first, since it counts for the limit
-// too. What remove does not remove stays, and so does all that it needs. What
-// is returned are the bytes that should have gone and did not.
-func (p *plan) choose(g goal, remove func(i int32, why Why) bool) (missing int64) {
-	lastUse, depth := p.age()
-	order := make([]int32, len(p.blobs))
-	for i := range order {
-		order[i] = int32(i)
-	}
-	slices.SortFunc(order, func(a, b int32) int {
-		return cmp.Or(cmp.Compare(lastUse[a], lastUse[b]), cmp.Compare(depth[a], depth[b]), cmp.Compare(a, b))
-	})
-	unusedSince := int64(math.MinInt64)
-	if !g.unusedSince.IsZero() {
-		unusedSince = g.unusedSince.UnixNano()
-	}
-	quotas := slices.Clone(g.quotas)
-	gone := make([]bool, len(p.blobs))
-	left := g.reclaim
-	try := func(i int32, why Why) bool {
-		if gone[i] || p.blobs[i].used == kept || lastUse[i] == kept {
-			return false
-		}
-		if !remove(i, why) {
-			p.keep(i)
-			return false
-		}
-		gone[i] = true
-		left -= p.blobs[i].allocated
-		return true
-	}
-	for _, i := range order {
-		quota := p.quotaOf(i)
-		switch {
-		case lastUse[i] < unusedSince:
-			if try(i, Unused) && quota >= 0 {
-				quotas[quota] -= p.blobs[i].allocated
-			}
-		case quota >= 0 && quotas[quota] > 0:
-			if try(i, OverQuota) {
-				quotas[quota] -= p.blobs[i].allocated
-			}
-		}
-	}
-	for _, i := range order {
-		if left <= 0 {
-			break
-		}
-		try(i, g.why)
-	}
-	missing = max(0, left)
-	for _, left := range quotas {
-		missing = max(missing, left)
-	}
-	return missing
+	// keptBytes is how much was marked as what must stay.
+	keptBytes int64
 }
 
 // quotaOf is the place of the quota that a blob counts for, or -1.
@@ -174,6 +113,7 @@ func (p *plan) keep(i int32) {
 		return
 	}
 	p.blobs[i].used = kept
+	p.keptBytes += p.blobs[i].allocated
 	first, _ := slices.BinarySearchFunc(p.needs, i, func(n images.Need, i int32) int { return cmp.Compare(n.From, i) })
 	for _, n := range p.needs[first:] {
 		if n.From != i {

@@ -52,12 +52,15 @@ func (v named) owned(quotas int, owners ...string) named {
 
 // evicted lists what goes; what is in stay is in use.
 func evicted(v named, g goal, stay ...string) (names string) {
-	v.choose(g, func(i int32, _ Why) bool {
-		if slices.Contains(stay, v.names[i]) {
-			return false
+	v.choose(g, func(batch []choice) []bool {
+		gone := make([]bool, len(batch))
+		for n, one := range batch {
+			name := v.names[one.blob]
+			if gone[n] = !slices.Contains(stay, name); gone[n] {
+				names += name
+			}
 		}
-		names += v.names[i]
-		return true
+		return gone
 	})
 	return names
 }
@@ -125,22 +128,27 @@ func TestNoImageLooksWholeButIsNot(t *testing.T) {
 			g.quotas = []int64{r.Int64N(total + 1), r.Int64N(total + 1)}
 		}
 		var freed int64
-		missing := v.choose(g, func(i int32, _ Why) bool {
-			require.False(t, freed >= g.reclaim && g.unusedSince.IsZero() && g.quotas == nil, "more went than had to")
-			if r.IntN(10) == 0 {
-				return false
+		missing := v.choose(g, func(batch []choice) []bool {
+			went := make([]bool, len(batch))
+			for n, one := range batch {
+				if went[n] = r.IntN(10) > 0; went[n] {
+					require.False(t, gone[one.blob], "twice")
+					freed += v.blobs[one.blob].allocated
+				}
+				for _, need := range v.needs {
+					require.False(t, need.To == one.blob && !gone[need.From],
+						"seed %d: %d is to go, which %d needs", seed, need.To, need.From)
+				}
 			}
-			require.False(t, gone[i], "twice")
-			gone[i] = true
-			freed += v.blobs[i].allocated
-			for _, n := range v.needs {
-				require.False(t, gone[n.To] && !gone[n.From], "seed %d: %d is gone, which %d needs", seed, n.To, n.From)
+			for n, one := range batch {
+				gone[one.blob] = gone[one.blob] || went[n]
 			}
-			return true
+			return went
 		})
 		require.GreaterOrEqual(t, missing, g.reclaim-freed)
 		if g.quotas == nil {
 			require.Equal(t, max(0, g.reclaim-freed), missing)
+			require.True(t, !g.unusedSince.IsZero() || freed < g.reclaim+largest, "more went than had to")
 		}
 		for i := range v.blobs {
 			require.True(t, missing == 0 || gone[i] || v.blobs[i].used == kept || g.quotas != nil || lastUseOf(v, i) == kept,
@@ -149,10 +157,30 @@ func TestNoImageLooksWholeButIsNot(t *testing.T) {
 	}
 }
 
+// all removes what it is asked to.
+func all(batch []choice) []bool { return slices.Repeat([]bool{true}, len(batch)) }
+
+func TestAnEvictionEndsWhenItIsTold(t *testing.T) {
+	v := made(map[string]int64{"a": 1, "b": 2, "m": 3}, "ma")
+	calls := 0
+	missing := v.choose(goal{reclaim: 30}, func([]choice) []bool { calls++; return nil })
+	require.Equal(t, 1, calls)
+	require.EqualValues(t, 30, missing)
+}
+
+// What was used meanwhile is made up for by others, as late as they come.
+func TestAnEvictionMakesUpForWhatStays(t *testing.T) {
+	v := made(map[string]int64{"a": 1, "b": 2, "c": 3, "d": 4}).owned(1, "abcd")
+	require.Equal(t, "cd", evicted(v, goal{quotas: []int64{20}}, "a", "b"))
+}
+
 func lastUseOf(v *plan, i int) int64 {
 	lastUse, _ := v.age()
 	return lastUse[i]
 }
+
+// largest is more than any blob of a random plan has.
+const largest = 1000
 
 func randomPlan(r *rand.Rand) *plan {
 	v := &plan{taken: 90}
@@ -162,7 +190,7 @@ func randomPlan(r *rand.Rand) *plan {
 		if r.IntN(10) == 0 {
 			used = kept
 		}
-		v.blobs = append(v.blobs, blob{r.Int64N(1000), used})
+		v.blobs = append(v.blobs, blob{r.Int64N(largest), used})
 	}
 	// A manifest needs only what has a higher place in a shuffled order, as
 	// digests allow no circle.
@@ -203,6 +231,6 @@ func BenchmarkChoose(b *testing.B) {
 			}
 		}
 		b.StartTimer()
-		v.choose(goal{reclaim: 100_000 * 4096}, func(int32, Why) bool { return true })
+		v.choose(goal{reclaim: 100_000 * 4096}, all)
 	}
 }

@@ -32,6 +32,12 @@ type Report struct {
 	// Failed counts what could not be removed, and Failure is the first reason.
 	Failed  int    `json:"failed,omitempty"`
 	Failure string `json:"failure,omitempty"`
+	// Pinned and Hosted are what stays for being pinned or pushed, and Quotas
+	// what upstreams with one took before. They are known only if there was
+	// something to decide.
+	Pinned int64      `json:"pinned,omitempty"`
+	Hosted int64      `json:"hosted,omitempty"`
+	Quotas []QuotaUse `json:"quotas,omitempty"`
 	// DiskFree is what the disk has left.
 	DiskFree int64 `json:"diskFree"`
 	// Oldest and Newest are the first and the last use of any blob there was.
@@ -39,6 +45,13 @@ type Report struct {
 	Newest time.Time     `json:"newestUse,omitzero"`
 	Swept  images.Swept  `json:"swept"`
 	Took   time.Duration `json:"tookNanoseconds"`
+}
+
+// QuotaUse is what an upstream has for itself, and may have.
+type QuotaUse struct {
+	Path  string `json:"upstream"`
+	Size  int64  `json:"size"`
+	Limit int64  `json:"limit"`
 }
 
 // Evicted is an image that went.
@@ -171,7 +184,10 @@ func (r Report) write(log zerolog.Logger) {
 		for _, image := range r.Images[:min(len(r.Images), maxNamed)] {
 			names = append(names, image.Name)
 		}
-		event.Int("evicted_images", len(r.Images)).Strs("images", names)
+		event.Str("evicted_size", size(r.Before-r.After)).Int("evicted_images", len(r.Images)).Strs("images", names)
+		if rest := len(r.Images) - len(names); rest > 0 {
+			event.Int("images_not_named", rest)
+		}
 		if n := len(r.Images); n > 0 {
 			event.Time("evicted_up_to_use", r.Images[n-1].Used)
 		}

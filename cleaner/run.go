@@ -44,8 +44,8 @@ const (
 
 // Run cleans at once, then every RunEvery and as soon as the store is over its
 // limit or the disk short, until the context ends, and returns nil then. New
-// settings hold at once, and start a clean if they ask for anything else. It calls ready once everything that can fail at the
-// start did not.
+// settings hold at once, and start a clean if they ask for anything else. It
+// calls ready once everything that can fail at the start did not.
 func Run(ctx context.Context, first config.Cleaner, updates <-chan config.Cleaner, log zerolog.Logger,
 	reg prometheus.Registerer, ready func()) error {
 	store, err := images.Open(first.StoreDir)
@@ -57,17 +57,17 @@ func Run(ctx context.Context, first config.Cleaner, updates <-chan config.Cleane
 		return err
 	}
 	ready()
-	r := runner{
-		cleaner: cleaner{store: store, log: log, metrics: metrics, now: time.Now, growth: store.Growth()},
-		set:     first,
-		timer:   time.NewTimer(0),
-		poll:    time.NewTicker(atMost),
-		done:    make(chan outcome),
-	}
+	c := newCleaner(store)
+	c.log, c.metrics, c.growth = log, metrics, store.Growth()
+	run(ctx, c, first, updates)
+	return nil
+}
+
+func run(ctx context.Context, c cleaner, first config.Cleaner, updates <-chan config.Cleaner) {
+	r := runner{cleaner: c, set: first, timer: time.NewTimer(0), poll: time.NewTicker(atMost), done: make(chan outcome)}
 	defer r.timer.Stop()
 	defer r.poll.Stop()
 	r.loop(ctx, updates)
-	return nil
 }
 
 // runner decides when to clean.
@@ -149,6 +149,7 @@ func (r *runner) end(o outcome) {
 		return
 	case o.err != nil:
 		r.pause = later
+		r.cleaner.metrics.failures.Inc()
 		r.cleaner.log.Error().Err(o.err).Str("store", r.set.StoreDir).Msg("the store can't be cleaned; it is tried again")
 	}
 	if o.report.Missing > 0 {

@@ -21,6 +21,9 @@ type survey struct {
 	now time.Time
 	// fills are the bytes of blobs on their way in.
 	fills int64
+	// pinned and hosted are the bytes that stay for being so; what is both
+	// counts as one of them.
+	pinned, hosted int64
 }
 
 // take adds up what the store holds.
@@ -42,8 +45,7 @@ func take(ctx context.Context, store *images.Store, now time.Time) (*survey, err
 		return nil, err
 	}
 	s.bytes += s.fills
-	s.disk, err = store.Disk()
-	return s, err
+	return s, nil
 }
 
 // plan finds out what may go. young are the bytes of what may not go yet.
@@ -78,9 +80,11 @@ func (s *survey) keep(ctx context.Context, p *plan, set config.Cleaner) error {
 		p.keep(i)
 	}
 	if set.Hosted != "" {
+		before := p.keptBytes
 		if err := s.Layers(ctx, set.Hosted, p.keep); err != nil {
 			return err
 		}
+		s.hosted += p.keptBytes - before
 	}
 	pins := parsePins(set.Pins)
 	for first := 0; first < len(s.Links); {
@@ -89,28 +93,34 @@ func (s *survey) keep(ctx context.Context, p *plan, set config.Cleaner) error {
 		for end < len(s.Links) && s.Links[end].Repository == s.Links[first].Repository {
 			end++
 		}
+		before, of := p.keptBytes, &s.pinned
 		all, tags := pins.of(repo)
 		if set.Hosted != "" && upstreamOf(repo) == set.Hosted {
-			all = true
+			all, of = true, &s.hosted
 		}
 		if all {
 			for _, l := range s.Links[first:end] {
 				p.keep(l.Blob)
 			}
 		} else if len(tags) > 0 {
-			named, err := s.Tagged(repo)
-			if err != nil {
+			if err := s.keepTagged(p, repo, tags); err != nil {
 				return err
 			}
-			for _, t := range named {
-				if tags.match(t.Name) {
-					p.keep(t.Blob)
-				}
-			}
 		}
+		*of += p.keptBytes - before
 		first = end
 	}
 	return nil
+}
+
+func (s *survey) keepTagged(p *plan, repo string, tags tagPatterns) error {
+	named, err := s.Tagged(repo)
+	for _, t := range named {
+		if tags.match(t.Name) {
+			p.keep(t.Blob)
+		}
+	}
+	return err
 }
 
 // divide finds out what each upstream has for itself.

@@ -8,10 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // landedPath is a file with one line for each blob that landed, its disk space
-// in bytes. All processes append to it; see Growth.
+// in bytes, and one below 0 for what a command removed. All processes append to
+// it; see Growth.
 func (s *Store) landedPath() string { return filepath.Join(s.root, "landed") }
 
 // countLanded adds a blob to what landed. It is never a reason to fail: what is
@@ -25,6 +28,20 @@ func (s *Store) countLanded(bytes int64) {
 	_ = f.Close()
 }
 
+// CountRemoved tells the one who watches Growth that somebody else has removed
+// so many bytes.
+func (s *Store) CountRemoved(bytes int64) {
+	if bytes <= 0 {
+		return
+	}
+	s.countLanded(-bytes)
+	// A command may be root's, and the store another user's, who goes on here.
+	var st unix.Stat_t
+	if unix.Stat(s.root, &st) == nil && int(st.Uid) != os.Geteuid() {
+		_ = os.Lchown(s.landedPath(), int(st.Uid), int(st.Gid))
+	}
+}
+
 // Growth tells how much landed in a store, through whichever process, without
 // a walk over it. It is for one goroutine of one process, as Reset concerns all.
 //
@@ -35,6 +52,7 @@ type Growth struct {
 	path   string
 	offset int64
 	bytes  int64
+	shrunk bool
 }
 
 // Growth begins with what landed since anybody last Reset it.
@@ -42,11 +60,16 @@ func (s *Store) Growth() *Growth { return &Growth{path: s.landedPath()} }
 
 // Reset begins to count anew.
 func (g *Growth) Reset() error {
-	g.offset, g.bytes = 0, 0
+	g.offset, g.bytes, g.shrunk = 0, 0, false
 	return ignoreNotExist(os.Remove(g.path))
 }
 
-// Bytes is the disk space of the blobs that landed.
+// Shrunk says whether somebody else removed blobs, as far as Bytes has read. A
+// walk that ran meanwhile has seen some of that, and Bytes counts it again.
+func (g *Growth) Shrunk() bool { return g.shrunk }
+
+// Bytes is the disk space of the blobs that landed, less what CountRemoved was
+// told.
 func (g *Growth) Bytes() (int64, error) {
 	f, err := os.Open(g.path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -68,7 +91,8 @@ func (g *Growth) Bytes() (int64, error) {
 		// A line that power loss spoilt counts for nothing, or for a blob that
 		// is too large, which the next walk corrects.
 		if n, err := strconv.ParseInt(string(line[:len(line)-1]), 10, 48); err == nil {
-			g.bytes += max(n, 0)
+			g.bytes += n
+			g.shrunk = g.shrunk || n < 0
 		}
 	}
 	g.offset += int64(len(news))

@@ -43,7 +43,7 @@ func TestGrowthCountsWhatLandsThroughAnyProcess(t *testing.T) {
 func TestGrowthStandsWhatPowerLossLeaves(t *testing.T) {
 	s, dir := open(t)
 	path := filepath.Join(dir, "docker/registry/v2/landed")
-	require.NoError(t, os.WriteFile(path, []byte("4096\n\x00\x00\n-5\n99999999999999999999999\n81"), 0o600))
+	require.NoError(t, os.WriteFile(path, []byte("4096\n\x00\x00\n-\n99999999999999999999999\n81"), 0o600))
 	g := s.Growth()
 	n, err := g.Bytes()
 	require.NoError(t, err)
@@ -54,6 +54,25 @@ func TestGrowthStandsWhatPowerLossLeaves(t *testing.T) {
 	n, err = g.Bytes()
 	require.NoError(t, err)
 	require.EqualValues(t, 4096, n)
+}
+
+func TestGrowthIsToldOfWhatCommandsRemove(t *testing.T) {
+	s, _ := open(t)
+	g := s.Growth()
+	s.CountRemoved(0)
+	commit(t, s, "x")
+	n, err := g.Bytes()
+	require.NoError(t, err)
+	require.EqualValues(t, 4096, n)
+	require.False(t, g.Shrunk())
+
+	s.CountRemoved(5000)
+	n, err = g.Bytes()
+	require.NoError(t, err)
+	require.EqualValues(t, 4096-5000, n)
+	require.True(t, g.Shrunk())
+	require.NoError(t, g.Reset())
+	require.False(t, g.Shrunk())
 }
 
 func TestABlobLandsWhenItIsCommitted(t *testing.T) {

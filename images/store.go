@@ -43,8 +43,13 @@ func digestPath(d digest.Digest) string {
 	return filepath.Join(d.Algorithm().String(), d.Encoded())
 }
 
+// blobPrefixDir has the directories of all blobs whose hashes begin alike.
+func (s *Store) blobPrefixDir(d digest.Digest) string {
+	return filepath.Join(s.root, "blobs", d.Algorithm().String(), d.Encoded()[:2])
+}
+
 func (s *Store) blobDir(d digest.Digest) string {
-	return filepath.Join(s.root, "blobs", d.Algorithm().String(), d.Encoded()[:2], d.Encoded())
+	return filepath.Join(s.blobPrefixDir(d), d.Encoded())
 }
 
 // BlobPath is where the bytes of a blob lie once they are complete and verified.

@@ -29,13 +29,17 @@ type Swept struct {
 	Files int
 }
 
-// Sweeping says what a Sweep is to look at.
+func (s *Swept) add(other Swept) {
+	s.Links += other.Links
+	s.Uploads += other.Uploads
+	s.Dirs += other.Dirs
+	s.Files += other.Files
+}
+
+// Sweeping says what a Sweep is to leave alone.
 type Sweeping struct {
 	// Before is the time after which what changed is left alone.
 	Before time.Time
-	// Gone says which blobs may be gone, so that only links to them are
-	// looked at; nil is all.
-	Gone func(digest.Digest) bool
 	// Hosted is the first part of the names of repositories that are left
 	// alone; empty is none.
 	Hosted string
@@ -46,14 +50,14 @@ type Sweeping struct {
 // empty directories. What it does not know is left alone. It may run beside
 // pulls and be killed at any moment.
 func (s *Store) Sweep(ctx context.Context, o Sweeping) (Swept, error) {
-	w := sweeper{ctx: ctx, store: s, before: o.Before, mayBeGone: o.Gone}
+	w := sweeper{ctx: ctx, store: s, before: o.Before}
 	names, err := subdirs(s.repoDir(""))
 	for _, name := range names {
 		if err == nil && (name != o.Hosted || o.Hosted == "") {
 			_, err = w.repository(s.repoDir(name))
 		}
 	}
-	if err == nil && o.Gone == nil {
+	if err == nil {
 		err = w.blobs()
 	}
 	return w.swept, err
@@ -63,7 +67,7 @@ type sweeper struct {
 	ctx    context.Context
 	store  *Store
 	before time.Time
-	// mayBeGone may be nil.
+	// mayBeGone says which links are looked at; nil is all.
 	mayBeGone func(digest.Digest) bool
 	swept     Swept
 }
@@ -103,6 +107,9 @@ func (w *sweeper) each(path string, pick func(name string) visit) (gone bool, er
 // clear removes a directory whose files were dropped, unless somebody has come
 // to use it.
 func (w *sweeper) clear(path string) (gone bool, err error) {
+	if w.empty(path, true) {
+		return true, nil
+	}
 	if gone, err = w.each(path, only(nil)); gone || err != nil {
 		return gone, err
 	}
@@ -195,11 +202,15 @@ func (w *sweeper) link(path string, d digest.Digest) (bool, error) {
 	if w.here(d) {
 		return false, nil
 	}
+	if dropped, err := w.dropLink(filepath.Join(path, "link"), d); err != nil || !dropped {
+		return false, err
+	}
+	if w.empty(path, true) {
+		return true, nil
+	}
 	wanted := func([]byte) bool { return w.here(d) }
-	for _, name := range []string{"link", "mediatype"} {
-		if dropped, err := w.drop(filepath.Join(path, name), wanted); err != nil || !dropped {
-			return false, err
-		}
+	if dropped, err := w.drop(filepath.Join(path, "mediatype"), wanted); err != nil || !dropped {
+		return false, err
 	}
 	return w.clear(path)
 }

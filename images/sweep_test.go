@@ -208,23 +208,120 @@ func BenchmarkSweep(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/link")
 }
 
-func TestSweepLooksOnlyAtWhatMayBeGone(t *testing.T) {
-	s, _ := open(t)
-	gone, alsoGone := digest.FromString("gone"), digest.FromString("also gone")
-	for _, d := range []digest.Digest{gone, alsoGone} {
-		require.NoError(t, s.Link(repo, images.Layer, d))
-		require.NoError(t, s.SetTag(repo, d.Encoded()[:8], d))
-	}
-	_, err := s.Sweep(context.Background(), images.Sweeping{
-		Before: time.Now().Add(time.Minute),
-		Gone:   func(d digest.Digest) bool { return d == gone },
-	})
+// sweepEvicted evicts blobs after the store was looked at, and sweeps.
+func sweepEvicted(t *testing.T, s *images.Store, hosted string, gone ...digest.Digest) images.Swept {
+	t.Helper()
+	v, err := s.Take(context.Background())
 	require.NoError(t, err)
-	require.False(t, s.HasLink(repo, images.Layer, gone))
-	require.True(t, s.HasLink(repo, images.Layer, alsoGone))
+	require.NoError(t, v.Relate(context.Background()))
+	went := make([]bool, len(v.Blobs))
+	var places []int32
+	for _, d := range gone {
+		i, here := v.Find(d)
+		require.True(t, here)
+		went[i] = true
+		places = append(places, i)
+	}
+	for _, err := range v.Evict(places) {
+		require.NoError(t, err)
+	}
+	swept, err := v.SweepEvicted(context.Background(), went, images.Sweeping{Before: time.Now().Add(time.Minute), Hosted: hosted})
+	require.NoError(t, err)
+	return swept
+}
+
+func TestSweepEvictedFindsAllThatLedToAnImage(t *testing.T) {
+	s, dir := open(t)
+	layer := commit(t, s, "layer")
+	require.NoError(t, s.Link(repo, images.Layer, layer))
+	m := putImage(t, s, repo, layer)
+	require.NoError(t, s.Link("quay.io/other", images.Manifest, m))
+	require.NoError(t, s.Link("quay.io/other", images.Layer, layer))
+	odd := []byte(`{"odd":true}`)
+	require.NoError(t, s.PutManifest(repo, digest.FromBytes(odd), "application/odd", odd))
+	require.NoError(t, s.SetTag(repo, "latest", m))
+	elsewhere := digest.FromString("went before")
+	require.NoError(t, s.Link(repo+"/below", images.Layer, elsewhere))
+
+	swept := sweepEvicted(t, s, "", m, layer, digest.FromBytes(odd))
+	require.Equal(t, 8, swept.Links) // layer, manifest twice, odd with media type, two of the tag
+	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories/quay.io/other"))
+	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories", repo, "_manifests"))
+	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories", repo, "_layers"))
+	require.True(t, s.HasLink(repo+"/below", images.Layer, elsewhere), "it is not looked for")
+}
+
+func TestSweepEvictedKeepsTheRestOfARepository(t *testing.T) {
+	s, _ := open(t)
+	shared, own := commit(t, s, "shared"), commit(t, s, "own")
+	require.NoError(t, s.Link(repo, images.Layer, shared))
+	require.NoError(t, s.Link(repo, images.Layer, own))
+	kept, gone := putImage(t, s, repo, shared), putImage(t, s, repo, shared, own)
+	require.NoError(t, s.SetTag(repo, "moved", gone))
+	require.NoError(t, s.SetTag(repo, "moved", kept))
+	require.NoError(t, s.SetTag(repo, "old", gone))
+
+	require.Equal(t, 5, sweepEvicted(t, s, "", gone, own).Links)
 	tags, err := s.Tags(repo)
 	require.NoError(t, err)
-	require.Equal(t, []string{alsoGone.Encoded()[:8]}, tags)
+	require.Equal(t, []string{"moved"}, tags)
+	for d, k := range map[digest.Digest]images.Kind{kept: images.Manifest, shared: images.Layer} {
+		require.True(t, s.HasLink(repo, k, d))
+	}
+	require.False(t, s.HasLink(repo, images.Layer, own))
+}
+
+func TestSweepEvictedFindsLayersOfNoImage(t *testing.T) {
+	s, dir := open(t)
+	loose, other := commit(t, s, "loose"), commit(t, s, "other")
+	for _, d := range []digest.Digest{loose, other} {
+		require.NoError(t, s.Link("quay.io/a/b", images.Layer, d))
+		require.NoError(t, s.Link("local/a", images.Layer, d))
+	}
+	require.NoError(t, s.Link("quay.io/c", images.Layer, loose))
+	require.Equal(t, 2, sweepEvicted(t, s, "local", loose).Links)
+	require.True(t, s.HasLink("quay.io/a/b", images.Layer, other))
+	require.False(t, s.HasLink("quay.io/a/b", images.Layer, loose))
+	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories/quay.io/c"))
+	require.True(t, s.HasLink("local/a", images.Layer, loose))
+}
+
+func TestEvictManyLeavesWhatIsUsed(t *testing.T) {
+	s, _ := open(t)
+	var all []digest.Digest
+	for i := range 100 {
+		all = append(all, commit(t, s, fmt.Sprint("blob ", i)))
+	}
+	v, err := s.Take(context.Background())
+	require.NoError(t, err)
+	used, stuck, went := all[7], all[8], all[9]
+	require.NoError(t, s.Touch(used, time.Now().Add(time.Minute)))
+	require.NoError(t, s.Evict(went, time.Now()))
+	require.NoError(t, os.Remove(s.BlobPath(stuck)))
+	require.NoError(t, os.Mkdir(s.BlobPath(stuck), 0o700))
+	require.NoError(t, os.Chtimes(s.BlobPath(stuck), time.Unix(1, 0), time.Unix(1, 0)))
+	places := make([]int32, len(all))
+	for i, d := range all {
+		places[i], _ = v.Find(d)
+	}
+	answers := v.Evict(places)
+	for i, d := range all {
+		_, err := os.Lstat(s.BlobPath(d))
+		switch d {
+		case used:
+			require.ErrorIs(t, answers[i], images.ErrUsed)
+			require.NoError(t, err)
+		case stuck:
+			require.ErrorContains(t, answers[i], stuck.Encoded())
+			require.NoError(t, err)
+		case went:
+			require.ErrorIs(t, answers[i], fs.ErrNotExist)
+		default:
+			require.NoError(t, answers[i])
+			require.ErrorIs(t, err, fs.ErrNotExist)
+		}
+	}
+	require.Empty(t, v.Evict(nil))
 }
 
 func TestSweepLeavesPushedImagesAlone(t *testing.T) {
