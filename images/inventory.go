@@ -63,8 +63,9 @@ type Need struct{ From, To int32 }
 type HeldManifest struct {
 	Blob      int32
 	MediaType string
-	// Listed is the number of manifests that an index lists, here or not.
-	Listed int32
+	// Listed is the number of manifests that an index lists, here or not, and
+	// Attestations is how many of those only say something about others.
+	Listed, Attestations int32
 	// Missing is the number of blobs it needs that are not here.
 	Missing int32
 	// config is the blob that has the platform of an image, or -1.

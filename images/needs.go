@@ -22,19 +22,29 @@ type Needs struct {
 // Needs returns what the manifest needs. A digest that is none is left out, as
 // it can't be here.
 func (m ManifestDoc) Needs() Needs {
-	n := Needs{Manifests: digests(m.Manifests), Blobs: digests(m.Layers, m.Blobs)}
-	if m.Config != nil {
-		n.Blobs = append(n.Blobs, digests([]v1.Descriptor{*m.Config})...)
-	}
-	return n
+	return Needs{Manifests: digests(m.Manifests), Blobs: digests(m.parts())}
 }
 
-func digests(lists ...[]v1.Descriptor) (all []digest.Digest) {
-	for _, list := range lists {
-		for _, d := range list {
-			if _, ok := keyOf(d.Digest); ok {
-				all = append(all, d.Digest)
-			}
+// parts are what a manifest needs besides other manifests.
+func (m ManifestDoc) parts() []v1.Descriptor {
+	all := make([]v1.Descriptor, 0, len(m.Layers)+len(m.Blobs)+1)
+	all = append(append(all, m.Layers...), m.Blobs...)
+	if m.Config != nil {
+		all = append(all, *m.Config)
+	}
+	return all
+}
+
+// elsewhere says whether a part need not be here: layers with URLs lie at
+// those, and nobody fetches the empty config of an artifact.
+func elsewhere(desc v1.Descriptor) bool {
+	return len(desc.URLs) > 0 || desc.MediaType == v1.MediaTypeEmptyJSON
+}
+
+func digests(list []v1.Descriptor) (all []digest.Digest) {
+	for _, d := range list {
+		if _, ok := keyOf(d.Digest); ok {
+			all = append(all, d.Digest)
 		}
 	}
 	return all

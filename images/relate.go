@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Relate reads all manifests and adds what needs what, and which repository
@@ -113,6 +112,9 @@ func (v *Inventory) relate(i int32, doc ManifestDoc) readManifest {
 		Blob: i, MediaType: doc.Type(), Listed: int32(len(doc.Manifests)), config: -1,
 	}}
 	for _, child := range doc.Manifests {
+		if isAttestation(child.Platform) {
+			m.Attestations++
+		}
 		to, here := v.Find(child.Digest)
 		if !here {
 			continue
@@ -125,34 +127,21 @@ func (v *Inventory) relate(i int32, doc ManifestDoc) readManifest {
 			m.platforms[to] = platformText(child.Platform)
 		}
 	}
-	blob := func(desc v1.Descriptor) int32 {
+	for _, desc := range doc.parts() {
 		to, here := v.Find(desc.Digest)
 		switch {
 		case here:
 			m.needs = append(m.needs, Need{i, to})
-			return to
-		case len(desc.URLs) == 0 && desc.MediaType != v1.MediaTypeEmptyJSON:
-			m.Missing++ // layers with URLs lie elsewhere, the empty config nowhere
-		}
-		return -1
-	}
-	for _, list := range [][]v1.Descriptor{doc.Layers, doc.Blobs} {
-		for _, desc := range list {
-			blob(desc)
+		case !elsewhere(desc):
+			m.Missing++
 		}
 	}
 	if doc.Config != nil {
-		m.config = blob(*doc.Config)
+		if to, here := v.Find(doc.Config.Digest); here {
+			m.config = to
+		}
 	}
 	return m
-}
-
-func platformText(p *v1.Platform) string {
-	text := p.OS + "/" + p.Architecture
-	if p.Variant != "" {
-		text += "/" + p.Variant
-	}
-	return text
 }
 
 // Layers calls fn for each blob of the inventory that a repository whose name

@@ -1,5 +1,12 @@
 package images
 
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
 // TaggedManifest is a tag and the manifest it names.
 type TaggedManifest struct {
 	Name string
@@ -10,18 +17,22 @@ type TaggedManifest struct {
 // Tagged returns the tags of a repository that name a manifest of the
 // inventory, sorted by name.
 func (v *Inventory) Tagged(repo string) ([]TaggedManifest, error) {
-	names, err := v.store.Tags(repo)
+	dir := filepath.Join(v.store.repoDir(repo), "_manifests/tags")
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	var tagged []TaggedManifest
-	for _, name := range names {
-		d, _, err := v.store.Tag(repo, name)
+	for _, e := range entries {
+		d, err := readLink(filepath.Join(dir, e.Name(), "current/link"))
 		if err != nil {
-			continue // removed in between
+			continue // removed in between, or damaged
 		}
 		if i, here := v.Find(d); here {
-			tagged = append(tagged, TaggedManifest{name, i})
+			tagged = append(tagged, TaggedManifest{e.Name(), i})
 		}
 	}
 	return tagged, nil
