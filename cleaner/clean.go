@@ -154,7 +154,7 @@ func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Rep
 	if c.options.To != nil {
 		r.Limit = *c.options.To
 	}
-	var e *eviction
+	e := newEviction(s)
 	if !c.goal(set, s).nothing() || len(set.Quotas) > 0 {
 		p, young, err := s.plan(ctx, set)
 		if err != nil {
@@ -164,7 +164,6 @@ func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Rep
 		for i, bytes := range s.upstreams {
 			r.Quotas = append(r.Quotas, QuotaUse{Path: set.Quotas[i].Path, Size: bytes, Limit: set.Quotas[i].MaxSize})
 		}
-		e = newEviction(s)
 		e.young = young
 		r.Missing = c.evict(ctx, p, c.goal(set, s), e)
 		r.Blobs, r.After, r.DiskFree = e.blobs, s.bytes-e.bytes, r.DiskFree+e.bytes
@@ -195,8 +194,8 @@ func (c *cleaner) sweep(ctx context.Context, set config.Cleaner, s *survey, e *e
 	case c.options.DryRun:
 		return images.Swept{}, nil
 	case s.now.Sub(c.walked) >= walkEvery:
-		return c.store.Sweep(ctx, o)
-	case e != nil && e.blobs > 0:
+		return s.Sweep(ctx, e.gone, o)
+	case e.blobs > 0:
 		return s.SweepEvicted(ctx, e.gone, o)
 	}
 	return images.Swept{}, nil

@@ -50,17 +50,26 @@ type Sweeping struct {
 // empty directories. What it does not know is left alone. It may run beside
 // pulls and be killed at any moment.
 func (s *Store) Sweep(ctx context.Context, o Sweeping) (Swept, error) {
-	w := sweeper{ctx: ctx, store: s, before: o.Before}
-	names, err := subdirs(s.repoDir(""))
-	for _, name := range names {
-		if err == nil && (name != o.Hosted || o.Hosted == "") {
-			_, err = w.repository(s.repoDir(name))
-		}
+	return s.sweep(ctx, o, nil)
+}
+
+// Sweep is Store.Sweep that need not look for what the inventory knows to be
+// here, less what gone names by its place; nil is none.
+func (v *Inventory) Sweep(ctx context.Context, gone []bool, o Sweeping) (Swept, error) {
+	return v.store.sweep(ctx, o, func(d digest.Digest) bool {
+		i, known := v.Find(d)
+		return !known || gone != nil && gone[i]
+	})
+}
+
+func (s *Store) sweep(ctx context.Context, o Sweeping, mayBeGone func(digest.Digest) bool) (Swept, error) {
+	p := newParallelSweep(ctx, s, o, mayBeGone)
+	err := p.repositories()
+	dirs, failed := s.blobDirs()
+	for _, b := range dirs {
+		p.run(func(w *sweeper) error { return w.blobs(b) })
 	}
-	if err == nil {
-		err = w.blobs()
-	}
-	return w.swept, err
+	return p.wait(errors.Join(err, failed))
 }
 
 type sweeper struct {
@@ -152,7 +161,7 @@ func (w *sweeper) temporary(path string) (bool, error) {
 	return err == nil, ignoreNotExist(err)
 }
 
-// repository sweeps a repository, and those below it.
+// repository sweeps a repository, but not those below it.
 func (w *sweeper) repository(path string) (bool, error) {
 	return w.each(path, func(name string) visit {
 		switch name {
@@ -165,10 +174,7 @@ func (w *sweeper) repository(path string) (bool, error) {
 		case "_uploads":
 			return func(path string) (bool, error) { return w.each(path, all(w.upload)) }
 		}
-		if strings.HasPrefix(name, "_") {
-			return nil
-		}
-		return w.repository
+		return nil
 	})
 }
 
@@ -284,35 +290,23 @@ func (w *sweeper) here(d digest.Digest) bool {
 }
 
 // blobs removes the directories that a kill between the two steps of Evict
-// left, and those of 256 that are empty.
-func (w *sweeper) blobs() error {
-	dirs, err := w.store.blobDirs()
-	if err != nil {
-		return err
-	}
-	for _, b := range dirs {
-		if err := w.ctx.Err(); err != nil {
-			return err
-		}
-		err := withDir(b.path, func(dir *os.File) error {
-			names, err := b.names(dir)
-			if err != nil {
-				return err
-			}
-			for _, name := range names {
-				path := filepath.Join(b.path, name)
-				if _, err := os.Lstat(filepath.Join(path, "data")); errors.Is(err, fs.ErrNotExist) {
-					w.empty(path, false)
-				}
-			}
-			if len(names) == 0 {
-				w.empty(b.path, false)
-			}
-			return nil
-		})
+// left in one directory, and that one if it is empty.
+func (w *sweeper) blobs(b blobsDir) error {
+	return withDir(b.path, func(dir *os.File) error {
+		names, err := b.names(dir)
 		if err != nil {
 			return err
 		}
-	}
-	return nil
+		for _, name := range names {
+			if d := digest.NewDigestFromEncoded(b.alg, name); !w.here(d) {
+				if _, err := w.each(filepath.Join(b.path, name), only(nil)); err != nil {
+					return err
+				}
+			}
+		}
+		if len(names) == 0 {
+			w.empty(b.path, false)
+		}
+		return w.ctx.Err()
+	})
 }
