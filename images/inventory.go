@@ -42,6 +42,9 @@ type Inventory struct {
 
 	store *Store
 	keys  keys
+	// starts are the places in Blobs where those begin whose keys begin with
+	// the same two bytes, and the end: what is looked up lies close together.
+	starts []int32
 	// platforms are those that indexes name for the manifests they list.
 	platforms map[int32]string
 }
@@ -106,6 +109,13 @@ func (s *Store) Take(ctx context.Context) (*Inventory, error) {
 	if byKey := func(a, b Held) int { return a.key.compare(b.key) }; !slices.IsSortedFunc(v.Blobs, byKey) {
 		slices.SortFunc(v.Blobs, byKey)
 	}
+	v.starts = make([]int32, 1<<16+1)
+	for _, b := range v.Blobs {
+		v.starts[b.key.start()+1]++
+	}
+	for i := range v.starts[1:] {
+		v.starts[i+1] += v.starts[i]
+	}
 	return v, nil
 }
 
@@ -118,8 +128,9 @@ func (v *Inventory) Find(d digest.Digest) (int32, bool) {
 	if !ok {
 		return 0, false
 	}
-	i, ok := slices.BinarySearchFunc(v.Blobs, k, func(b Held, k key) int { return b.key.compare(k) })
-	return int32(i), ok && v.keys.has(k, d)
+	first, end := v.starts[k.start()], v.starts[k.start()+1]
+	i, ok := slices.BinarySearchFunc(v.Blobs[first:end], k, func(b Held, k key) int { return b.key.compare(k) })
+	return first + int32(i), ok && v.keys.has(k, d)
 }
 
 // NeedsOf returns the part of Needs that is of one manifest.

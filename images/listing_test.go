@@ -284,7 +284,7 @@ func TestListEndsWithTheContext(t *testing.T) {
 // A million blobs of a hundred thousand manifests must fit in 300 MiB, twice
 // what is live as the collector lets garbage grow as large.
 func TestListTakesLittleMemory(t *testing.T) {
-	spec := imagestest.OfBlobs(5_000)
+	spec := imagestest.OfBlobs(10_000)
 	s := imagestest.Make(t, t.TempDir(), spec)
 	live := func() int64 {
 		var m runtime.MemStats
