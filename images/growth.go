@@ -35,10 +35,15 @@ func (s *Store) CountRemoved(bytes int64) {
 		return
 	}
 	s.countLanded(-bytes)
-	// A command may be root's, and the store another user's, who goes on here.
+	s.giveToOwner(s.landedPath())
+}
+
+// giveToOwner is for files that commands write: those may be root's, and the
+// store another user's, who goes on with them.
+func (s *Store) giveToOwner(path string) {
 	var st unix.Stat_t
 	if unix.Stat(s.root, &st) == nil && int(st.Uid) != os.Geteuid() {
-		_ = os.Lchown(s.landedPath(), int(st.Uid), int(st.Gid))
+		_ = os.Lchown(path, int(st.Uid), int(st.Gid))
 	}
 }
 
