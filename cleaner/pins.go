@@ -1,28 +1,14 @@
 package cleaner
 
-import (
-	"path"
-	"strings"
-)
+import "registrycache/images"
 
-// pin is a pattern of images that stay.
-type pin struct {
-	repository string
-	// tag is a pattern of tags; empty is all the repository has, tagged or not.
-	tag string
-}
-
-type pins []pin
+// pins are patterns of images that stay.
+type pins []images.Pattern
 
 func parsePins(patterns []string) pins {
 	list := make(pins, 0, len(patterns))
 	for _, pattern := range patterns {
-		p := pin{repository: pattern}
-		// A colon before the last slash is not that of a tag.
-		if i := strings.LastIndexByte(pattern, ':'); i > strings.LastIndexByte(pattern, '/') {
-			p.repository, p.tag = pattern[:i], pattern[i+1:]
-		}
-		list = append(list, p)
+		list = append(list, images.ParsePattern(pattern))
 	}
 	return list
 }
@@ -32,40 +18,23 @@ func parsePins(patterns []string) pins {
 func (list pins) of(repo string) (all bool, tags tagPatterns) {
 	for _, p := range list {
 		switch {
-		case !matches(p.repository, repo):
-		case p.tag == "":
+		case !p.MatchRepository(repo):
+		case p.Tag == "":
 			return true, nil
 		default:
-			tags = append(tags, p.tag)
+			tags = append(tags, p)
 		}
 	}
 	return false, tags
 }
 
-type tagPatterns []string
+type tagPatterns []images.Pattern
 
 func (list tagPatterns) match(tag string) bool {
-	for _, pattern := range list {
-		if ok, err := path.Match(pattern, tag); err == nil && ok {
+	for _, p := range list {
+		if p.MatchTag(tag) {
 			return true
 		}
-	}
-	return false
-}
-
-// matches is path.Match, and a trailing /* stands for any depth.
-func matches(pattern, repo string) bool {
-	if ok, err := path.Match(pattern, repo); err == nil && ok {
-		return true
-	}
-	above, anyDepth := strings.CutSuffix(pattern, "/*")
-	if !anyDepth {
-		return false
-	}
-	parts := strings.Split(repo, "/")
-	if n := strings.Count(above, "/") + 1; n < len(parts) {
-		ok, err := path.Match(above, strings.Join(parts[:n], "/"))
-		return err == nil && ok
 	}
 	return false
 }

@@ -299,3 +299,35 @@ func TestListTakesLittleMemory(t *testing.T) {
 	require.Less(t, perBlob, int64(300<<20/1_000_000/2), "bytes a blob")
 	runtime.KeepAlive(l)
 }
+
+func TestChildren(t *testing.T) {
+	const repo = "quay.io/a"
+	s, _ := open(t)
+	amd, none := pulled(t, s, repo, `{}`), digest.FromString("none")
+	elsewhere := pulled(t, s, "docker.io/b", `{"os":"x"}`)
+	put(t, s, repo, fmt.Sprintf(`{"manifests":[{"mediaType":"a","digest":%q,"platform":{"os":"linux","architecture":"amd64"}},{"digest":%q},{"digest":%q}]}`,
+		amd, none, elsewhere))
+	l := list(t, s)
+	got, err := l.Children(only(t, l, repo))
+	require.NoError(t, err)
+	require.Equal(t, []images.Child{
+		{Digest: amd, MediaType: "a", Platform: "linux/amd64", Here: true}, {Digest: none}, {Digest: elsewhere},
+	}, got)
+	got, err = l.Children(only(t, l, "docker.io/b"))
+	require.NoError(t, err)
+	require.Empty(t, got)
+}
+
+func TestOpenExistingChangesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s, err := images.OpenExisting(dir)
+	require.NoError(t, err)
+	require.Zero(t, list(t, s).All)
+	require.Equal(t, []string{dir}, tree(t, dir))
+	_, err = images.OpenExisting(filepath.Join(dir, "none"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err = images.OpenExisting(file)
+	require.ErrorContains(t, err, "not a directory")
+}

@@ -15,7 +15,8 @@ const unknownOS = "unknown"
 
 func isAttestation(p *v1.Platform) bool { return p != nil && p.OS == unknownOS }
 
-// platformText is os/architecture[/variant], or empty for none.
+// platformText is os/architecture[/variant], or empty for none. It is shown to
+// people, and anybody can write one, so what a terminal might obey is none.
 func platformText(p *v1.Platform) string {
 	if p.OS == "" && p.Architecture == "" {
 		return ""
@@ -23,6 +24,9 @@ func platformText(p *v1.Platform) string {
 	text := p.OS + "/" + p.Architecture
 	if p.Variant != "" {
 		text += "/" + p.Variant
+	}
+	if strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) >= 0 {
+		return ""
 	}
 	return text
 }
@@ -50,11 +54,7 @@ func (s *Store) configPlatform(d digest.Digest) string {
 	if json.NewDecoder(io.LimitReader(f, MaxManifestSize)).Decode(&p) != nil {
 		return ""
 	}
-	// It is shown to people, and anybody can write one.
-	if text := platformText(&p); strings.IndexFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) < 0 {
-		return text
-	}
-	return ""
+	return platformText(&p)
 }
 
 // attests says whether an index lists the manifest as an attestation.

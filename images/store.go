@@ -38,6 +38,20 @@ func Open(dir string) (*Store, error) {
 	return s, nil
 }
 
+// OpenExisting returns the store in dir, which it does not change: without the
+// directories of a store, it is empty. It returns fs.ErrNotExist when there is
+// no dir.
+func OpenExisting(dir string) (*Store, error) {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = &fs.PathError{Op: "open", Path: dir, Err: syscall.ENOTDIR}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	return &Store{root: filepath.Join(dir, layout)}, nil
+}
+
 // digestPath returns alg/hex. Digests come from validated input only.
 func digestPath(d digest.Digest) string {
 	return filepath.Join(d.Algorithm().String(), d.Encoded())
