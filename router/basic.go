@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"net/http"
 	"runtime"
 	"sync"
@@ -32,7 +34,7 @@ const (
 // the user's right one.
 type basicGate struct {
 	controller auth.AccessController
-	key        [32]byte
+	macs       sync.Pool // of HMACs with the gate's own random key
 	right      *memory
 	wrong      *memory
 	checks     singleflight.Group
@@ -55,7 +57,9 @@ func newBasicGate(settings config.ClientAuth, controller newController) (*basicG
 		slots: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		file:  file,
 	}
-	_, _ = rand.Read(g.key[:]) // never fails
+	var key [sha256.Size]byte
+	_, _ = rand.Read(key[:]) // never fails
+	g.macs.New = func() any { return hmac.New(sha256.New, key[:]) }
 	if err := g.load(settings.Realm, controller); err != nil {
 		file.remove()
 		return nil, fmt.Errorf("client auth by htpasswd: %w", err)
@@ -80,16 +84,16 @@ func (g *basicGate) load(realm string, controller newController) (err error) {
 }
 
 func (g *basicGate) admit(r *http.Request, _ []auth.Access) (string, error) {
-	user, password, ok := r.BasicAuth()
+	user, _, ok := r.BasicAuth()
 	if !ok || user == "" {
 		return "", g.challenge(r)
 	}
-	id := g.identify(user, password)
+	id := g.identify(r.Header.Get("Authorization"))
 	for {
-		known, err := g.recall(r, id)
+		known, err := g.verdict(r, id)
 		if !known {
 			_, err, _ = g.checks.Do(string(id[:]), func() (any, error) {
-				return nil, g.check(r, id)
+				return nil, g.check(r, user, id)
 			})
 		}
 		if err == nil {
@@ -102,13 +106,20 @@ func (g *basicGate) admit(r *http.Request, _ []auth.Access) (string, error) {
 	}
 }
 
-// recall returns the verdict remembered about a credential.
-func (g *basicGate) recall(r *http.Request, id identity) (known bool, err error) {
+func (g *basicGate) recall(authorization string, now time.Time) (user string, ok bool) {
+	if authorization == "" {
+		return "", false
+	}
+	return g.right.recall(g.identify(authorization), now)
+}
+
+// verdict returns the one remembered about a credential.
+func (g *basicGate) verdict(r *http.Request, id identity) (known bool, err error) {
 	now := time.Now()
-	if g.right.has(id, now) {
+	if _, ok := g.right.recall(id, now); ok {
 		return true, nil
 	}
-	if g.wrong.has(id, now) {
+	if _, ok := g.wrong.recall(id, now); ok {
 		return true, g.challenge(r)
 	}
 	return false, nil
@@ -118,7 +129,7 @@ func (g *basicGate) recall(r *http.Request, id identity) (known bool, err error)
 var errClientLeft = errors.New("client left while its credential was checked")
 
 // check asks the controller and remembers its verdict.
-func (g *basicGate) check(r *http.Request, id identity) error {
+func (g *basicGate) check(r *http.Request, user string, id identity) error {
 	select {
 	case g.slots <- struct{}{}:
 		defer func() { <-g.slots }()
@@ -126,7 +137,7 @@ func (g *basicGate) check(r *http.Request, id identity) error {
 		return errClientLeft
 	}
 	// The check before this one may have ended after admit looked.
-	if known, err := g.recall(r, id); known {
+	if known, err := g.verdict(r, id); known {
 		return err
 	}
 	g.mu.RLock()
@@ -136,9 +147,9 @@ func (g *basicGate) check(r *http.Request, id identity) error {
 	}
 	_, err := authorized(g.controller, credentialOnly(r), nil)
 	if err == nil {
-		g.right.add(id, time.Now())
+		g.right.add(id, user, time.Now())
 	} else if _, ok := errors.AsType[auth.Challenge](err); ok {
-		g.wrong.add(id, time.Now())
+		g.wrong.add(id, user, time.Now())
 	}
 	return err
 }
@@ -151,12 +162,14 @@ func (g *basicGate) challenge(r *http.Request) error {
 	return err
 }
 
-// identify tells credentials apart without keeping them. A user name holds no
-// colon, so the pair is unambiguous.
-func (g *basicGate) identify(user, password string) identity {
-	mac := hmac.New(sha256.New, g.key[:])
-	_, _ = mac.Write([]byte(user + ":" + password))
-	return identity(mac.Sum(nil))
+// identify tells values of Authorization apart without keeping them.
+func (g *basicGate) identify(authorization string) (id identity) {
+	mac := g.macs.Get().(hash.Hash)
+	defer g.macs.Put(mac)
+	mac.Reset()
+	_, _ = io.WriteString(mac, authorization)
+	mac.Sum(id[:0])
+	return id
 }
 
 // close takes the file away when no check can read it any more: the controller

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/distribution/distribution/v3/registry/auth"
 	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // REGISTRY_AUTH=htpasswd
@@ -21,6 +22,9 @@ type gate interface {
 	// asked for one. A client without access gets an auth.Challenge; any other
 	// error means that it could not be found out.
 	admit(r *http.Request, access []auth.Access) (user string, err error)
+	// recall admits a client by its Authorization without finding anything
+	// out. It says nothing about those whom it does not admit.
+	recall(authorization string, now time.Time) (user string, ok bool)
 	// close is called when no new request will come, and waits for those
 	// that still need what it closes.
 	close()
@@ -60,6 +64,7 @@ func newGate(settings config.ClientAuth, controller newController) (gate, error)
 type openGate struct{}
 
 func (openGate) admit(*http.Request, []auth.Access) (string, error) { return "", nil }
+func (openGate) recall(string, time.Time) (string, bool)            { return "", true }
 func (openGate) close()                                             {}
 
 // tokenGate asks for Bearer tokens of distribution's token service.
@@ -68,6 +73,9 @@ type tokenGate struct{ controller auth.AccessController }
 func (g tokenGate) admit(r *http.Request, access []auth.Access) (string, error) {
 	return authorized(g.controller, credentialOnly(r), access)
 }
+
+// recall admits nobody: each token is for some repositories, and for minutes.
+func (tokenGate) recall(string, time.Time) (string, bool) { return "", false }
 
 func (tokenGate) close() {}
 

@@ -84,12 +84,24 @@ func (h *handler) record(a *answer, record *accesslog.Record) {
 	if record.Status == 0 {
 		record.Status = statusClientLeft
 	}
-	record.Duration = time.Since(record.Time).Seconds()
 	record.Cache = accesslog.ParseHeader(a.Header().Get(accesslog.HeaderName))
+	h.finish(record)
+}
+
+// finish completes a record that has all but its duration.
+func (h *handler) finish(record *accesslog.Record) {
+	record.Duration = time.Since(record.Time).Seconds()
 	h.metrics.count(record)
 	if h.records != nil {
 		h.records.Log(*record)
 	}
+}
+
+// describe notes what was asked for.
+func describe(record *accesslog.Record, target address.Target) {
+	record.Kind = string(target.Kind)
+	record.Upstream, record.Repository = target.Route.Path, target.Repository
+	record.Reference, record.Digest = target.Reference, target.Digest.String()
 }
 
 func setCacheStatus(a *answer, s accesslog.CacheStatus) {
@@ -121,15 +133,13 @@ func (h *handler) serve(a *answer, r *http.Request, record *accesslog.Record) {
 		writeError(a, coded)
 		return
 	}
-	record.Kind = string(target.Kind)
+	describe(record, target)
 	switch target.Kind {
 	case address.Ping:
 		writeJSON(a, http.StatusOK, struct{}{})
 	case address.Catalog:
 		h.catalog(a, r, target)
 	default:
-		record.Upstream, record.Repository = target.Route.Path, target.Repository
-		record.Reference, record.Digest = target.Reference, target.Digest.String()
 		h.pull(a, r, target, st.upstreams[target.Route.Path])
 		if d := a.Header().Get(digestHeader); d != "" {
 			record.Digest = d

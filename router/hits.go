@@ -1,6 +1,7 @@
 package router
 
 import (
+	"bytes"
 	"net/http"
 	"strconv"
 	"sync"
@@ -33,8 +34,8 @@ type hit struct {
 	born, until time.Time
 	// header is what clients get, but for Age.
 	header http.Header
-	// body is that of a small answer.
-	body []byte
+	// body is that of a small answer, and wire its header as it is sent.
+	body, wire []byte
 	// blob is in the store; it has no body here.
 	blob digest.Digest
 }
@@ -65,7 +66,19 @@ func (e *hit) setHeader(to http.Header, now time.Time) {
 	for name, values := range e.header {
 		to[name] = values
 	}
-	to["Age"] = []string{strconv.Itoa(int(now.Sub(e.born) / time.Second))}
+	to["Age"] = []string{strconv.Itoa(e.age(now))}
+}
+
+// age is in seconds (RFC 9111 section 5.1).
+func (e *hit) age(now time.Time) int { return int(now.Sub(e.born) / time.Second) }
+
+// setBody makes the hit one with a body.
+func (e *hit) setBody(body []byte) {
+	e.body = body
+	e.header.Set("Content-Length", strconv.Itoa(len(body)))
+	var wire bytes.Buffer
+	_ = e.header.Write(&wire) // a buffer takes everything
+	e.wire = wire.Bytes()
 }
 
 // hits is a bounded memory of answers, by path and query. What was asked for
@@ -86,7 +99,7 @@ func newHits() *hits {
 // gone is called for each entry that leaves.
 func (h *hits) gone(key string, e *hit) { h.bytes -= e.cost(key) }
 
-func (e *hit) cost(key string) int { return hitOverhead + len(key) + len(e.body) }
+func (e *hit) cost(key string) int { return hitOverhead + len(key) + len(e.body) + len(e.wire) }
 
 // get returns what is fresh and from this worker, or nil.
 func (h *hits) get(key string, from *upstream, now time.Time) *hit {

@@ -93,7 +93,7 @@ func (h *handler) run(ctx context.Context, updates <-chan config.Router, ln net.
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		serveErr = server.Serve(listener{ln, &h.state})
+		serveErr = server.Serve(listener{ln, h})
 	}()
 	ready()
 	for {

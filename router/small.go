@@ -85,8 +85,7 @@ func (h *handler) fetchSmall(ctx context.Context, key string, target address.Tar
 		return nil, errAskAlone
 	}
 	if e := newHit(u, term, response); e != nil {
-		e.body = body
-		e.header.Set("Content-Length", strconv.Itoa(len(body)))
+		e.setBody(body)
 		h.hits.keep(key, e)
 	}
 	got := &shared{status: response.StatusCode, header: make(http.Header), body: body, alone: !shareable(response.Header)}

@@ -2,21 +2,11 @@ package address
 
 import (
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
-)
-
-// maxName is distribution's limit for a whole repository name, in bytes.
-const maxName = 255
-
-// The grammar of the OCI distribution specification, "Pulling manifests".
-var (
-	namePattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagPattern  = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 )
 
 // InAPI says whether a path belongs to the registry API at all.
@@ -28,14 +18,11 @@ func InAPI(escapedPath string) bool {
 // holds. The error is an errcode.Error, with the status and the message for
 // the client.
 func (t *Table) Parse(escapedPath, rawQuery string) (Target, error) {
-	query, err := url.ParseQuery(rawQuery)
+	var target Target
+	ns, err := target.readQuery(rawQuery)
 	if err != nil {
-		return Target{}, errcode.ErrorCodeNameInvalid.WithMessage("the query is malformed: " + err.Error())
+		return Target{}, err
 	}
-	ns := query.Get("ns")
-	query.Del("ns")
-	target := Target{Query: query.Encode()}
-
 	path := strings.TrimPrefix(strings.TrimPrefix(escapedPath, "/v2"), "/")
 	switch path {
 	case "":
@@ -44,11 +31,10 @@ func (t *Table) Parse(escapedPath, rawQuery string) (Target, error) {
 		target.Kind = Catalog
 		return target, nil
 	}
-	parts, err := split(path)
-	if err != nil {
+	if path, err = unescape(path); err != nil {
 		return Target{}, err
 	}
-	name, err := target.endpoint(parts)
+	name, err := target.endpoint(path)
 	if err != nil {
 		return Target{}, err
 	}
@@ -57,69 +43,107 @@ func (t *Table) Parse(escapedPath, rawQuery string) (Target, error) {
 	}
 	// Checked before the upstream is looked for, so that the message is about
 	// what the client sent.
-	if err := checkName(strings.Join(name, "/")); err != nil {
+	if err := checkName(name); err != nil {
 		return Target{}, err
 	}
-	if target.Route, name, err = t.route(name, ns); err != nil {
+	rest := ""
+	if target.Route, rest, err = t.route(name, ns); err != nil {
 		return Target{}, err
 	}
-	if len(name) == 1 && target.Route.Library {
-		name = []string{"library", name[0]}
+	if target.Route.Library && !strings.Contains(rest, "/") {
+		rest = "library/" + rest
 	}
-	target.Repository = target.Route.Path + "/" + strings.Join(name, "/")
+	target.Repository = target.Route.Path + "/" + rest
 	if err := checkName(target.Repository); err != nil {
 		return Target{}, err
 	}
 	return target, nil
 }
 
-// split cuts the path before it unescapes, and refuses an escaped slash, so that
-// a proxy in front of the cache and the cache see the same parts.
-func split(path string) ([]string, error) {
-	parts := strings.Split(path, "/")
-	for i, part := range parts {
-		plain, err := url.PathUnescape(part)
-		switch {
-		case err != nil:
-			return nil, errcode.ErrorCodeNameInvalid.WithMessage("the path is malformed: " + err.Error())
-		case plain == "":
-			return nil, errcode.ErrorCodeNameInvalid.WithMessage("the path has an empty part; a single slash separates parts")
-		case strings.Contains(plain, "/"):
-			return nil, errcode.ErrorCodeNameInvalid.WithMessage("the path has an escaped slash (%2F); separate parts with a plain one")
-		case plain == "." || plain == "..":
-			return nil, errcode.ErrorCodeNameInvalid.WithMessage("the path has a part " + quote(plain) + ", which no repository name may have")
-		}
-		parts[i] = plain
+// readQuery keeps the query but for ns, which it returns.
+func (t *Target) readQuery(raw string) (ns string, err error) {
+	if raw == "" {
+		return "", nil
 	}
-	return parts, nil
+	query, err := url.ParseQuery(raw)
+	if err != nil {
+		return "", errcode.ErrorCodeNameInvalid.WithMessage("the query is malformed: " + err.Error())
+	}
+	ns = query.Get("ns")
+	query.Del("ns")
+	t.Query = query.Encode()
+	return ns, nil
+}
+
+// unescape checks the parts of a path and unescapes each. It refuses an escaped
+// slash, so that a proxy in front of the cache and the cache see the same parts.
+func unescape(path string) (string, error) {
+	var plain []string
+	for rest, more := path, true; more; {
+		var part string
+		part, rest, more = strings.Cut(rest, "/")
+		escaped := strings.Contains(part, "%")
+		if escaped {
+			var err error
+			if part, err = url.PathUnescape(part); err != nil {
+				return "", errcode.ErrorCodeNameInvalid.WithMessage("the path is malformed: " + err.Error())
+			}
+		}
+		switch {
+		case part == "":
+			return "", errcode.ErrorCodeNameInvalid.WithMessage("the path has an empty part; a single slash separates parts")
+		case escaped && strings.Contains(part, "/"):
+			return "", errcode.ErrorCodeNameInvalid.WithMessage("the path has an escaped slash (%2F); separate parts with a plain one")
+		case part == "." || part == "..":
+			return "", errcode.ErrorCodeNameInvalid.WithMessage("the path has a part " + quote(part) + ", which no repository name may have")
+		}
+		if strings.Contains(path, "%") {
+			plain = append(plain, part)
+		}
+	}
+	if plain == nil {
+		return path, nil
+	}
+	return strings.Join(plain, "/"), nil
 }
 
 // endpoint reads the end of a path, and returns the name before it.
-func (t *Target) endpoint(parts []string) (name []string, err error) {
-	if len(parts) < 3 {
-		return nil, noEndpoint()
+func (t *Target) endpoint(path string) (name string, err error) {
+	path, ref, _ := cutLast(path)
+	name, last, ok := cutLast(path)
+	if !ok {
+		return "", noEndpoint()
 	}
-	name, kind, ref := parts[:len(parts)-2], Kind(parts[len(parts)-2]), parts[len(parts)-1]
+	kind := Kind(last)
 	switch {
 	case kind == Tags && ref == "list":
 		t.Kind = kind
 		return name, nil
 	case kind == Manifests && !strings.Contains(ref, ":"):
-		if !tagPattern.MatchString(ref) {
-			return nil, errcode.ErrorCodeTagInvalid.WithMessage("the tag " + quote(ref) +
+		if !isTag(ref) {
+			return "", errcode.ErrorCodeTagInvalid.WithMessage("the tag " + quote(ref) +
 				" is invalid: up to 128 letters, digits, underscores, dots and dashes, the first no dot or dash")
 		}
 	case kind == Manifests || kind == Blobs || kind == Referrers:
 		d := digest.Digest(ref)
 		if err := checkDigest(d); err != nil {
-			return nil, err
+			return "", err
 		}
 		t.Digest = d
 	default:
-		return nil, noEndpoint()
+		return "", noEndpoint()
 	}
 	t.Kind, t.Reference = kind, ref
 	return name, nil
+}
+
+// cutLast cuts at the last slash.
+func cutLast(s string) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, '/')
+	if i < 0 {
+		return "", s, false
+	}
+	return s[:i], s[i+1:], true
 }
 
 func noEndpoint() error {
@@ -135,10 +159,9 @@ func checkDigest(d digest.Digest) error {
 	case algorithm != digest.SHA256.String() && algorithm != digest.SHA512.String():
 		return errcode.ErrorCodeDigestInvalid.WithMessage("the digest algorithm " + quote(algorithm) + " is not supported; sha256 and sha512 are")
 	}
-	if err := digest.Algorithm(algorithm).Validate(encoded); err != nil {
-		digits := strconv.Itoa(2 * digest.Algorithm(algorithm).Size())
+	if digits := 2 * digest.Algorithm(algorithm).Size(); len(encoded) != digits || !isHex(encoded) {
 		return errcode.ErrorCodeDigestInvalid.WithMessage("the digest " + quote(string(d)) + " is invalid: after " + algorithm +
-			": come " + digits + " hex digits in lower case")
+			": come " + strconv.Itoa(digits) + " hex digits in lower case")
 	}
 	return nil
 }
@@ -148,7 +171,7 @@ func checkName(name string) error {
 	case len(name) > maxName:
 		return errcode.ErrorCodeNameInvalid.WithMessage("the repository name is " + strconv.Itoa(len(name)) +
 			" bytes long, upstream included; at most " + strconv.Itoa(maxName) + " are allowed")
-	case namePattern.MatchString(name):
+	case isName(name):
 		return nil
 	case strings.ToLower(name) != name:
 		return errcode.ErrorCodeNameInvalid.WithMessage("the repository name " + quote(name) + " has capitals; names are lower case")

@@ -237,3 +237,22 @@ func FuzzParse(f *testing.F) {
 		require.NotContains(t, values, "ns")
 	})
 }
+
+func BenchmarkParse(b *testing.B) {
+	table := NewTable(testRoutes, "docker.io")
+	for name, uri := range map[string]string{
+		"tag":    "/v2/quay.io/podman/hello/manifests/latest",
+		"digest": "/v2/quay.io/podman/hello/manifests/" + sha256Digest,
+		"ns":     "/v2/podman/hello/manifests/latest?ns=quay.io",
+	} {
+		b.Run(name, func(b *testing.B) {
+			path, query := cut(uri)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := table.Parse(path, query); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

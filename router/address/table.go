@@ -56,35 +56,36 @@ func NewTable(routes []config.Route, defaultPath string) *Table {
 var hostLike = regexp.MustCompile(`\.|_[0-9]+$|^localhost$`)
 
 // route finds the upstream of a request, and what of the name is left for it.
-// name has at least one part.
-func (t *Table) route(name []string, ns string) (config.Route, []string, error) {
+// name is a valid one.
+func (t *Table) route(name, ns string) (route config.Route, rest string, err error) {
+	first, below, more := strings.Cut(name, "/")
 	if ns != "" {
 		r, ok := t.routes[strings.ToLower(ns)]
 		if !ok {
-			return r, nil, errcode.ErrorCodeNameUnknown.WithMessage(
+			return r, "", errcode.ErrorCodeNameUnknown.WithMessage(
 				"ns=" + quote(ns) + " is not an upstream of this cache; " + t.known)
 		}
 		// A mirror configured with the upstream's path gets ns besides.
-		if name[0] == r.Path && len(name) > 1 {
-			name = name[1:]
+		if first == r.Path && more {
+			name = below
 		}
 		return r, name, nil
 	}
-	if r, ok := t.routes[name[0]]; ok {
-		if len(name) == 1 {
-			return r, nil, errcode.ErrorCodeNameInvalid.WithMessage(
-				quote(name[0]) + " is an upstream; the repository is missing, as in " + name[0] + "/org/image")
+	if r, ok := t.routes[first]; ok {
+		if !more {
+			return r, "", errcode.ErrorCodeNameInvalid.WithMessage(
+				quote(first) + " is an upstream; the repository is missing, as in " + first + "/org/image")
 		}
-		return r, name[1:], nil
+		return r, below, nil
 	}
-	if hostLike.MatchString(name[0]) {
-		return config.Route{}, nil, errcode.ErrorCodeNameUnknown.WithMessage(
-			quote(name[0]) + " is not an upstream of this cache; " + t.known)
+	if hostLike.MatchString(first) {
+		return config.Route{}, "", errcode.ErrorCodeNameUnknown.WithMessage(
+			quote(first) + " is not an upstream of this cache; " + t.known)
 	}
 	r, ok := t.routes[t.defaultPath]
 	if !ok {
-		return r, nil, errcode.ErrorCodeNameUnknown.WithMessage(
-			quote(strings.Join(name, "/")) + " names no upstream, and the default, " +
+		return r, "", errcode.ErrorCodeNameUnknown.WithMessage(
+			quote(name) + " names no upstream, and the default, " +
 				quote(t.defaultPath) + ", is not configured; " + t.known)
 	}
 	return r, name, nil
