@@ -26,7 +26,7 @@ func settingParsers() map[reflect.Type]env.ParserFunc {
 	reads[logFormat](parsers, parseLogFormat)
 	reads[flag](parsers, parseFlag)
 	reads[percent](parsers, parsePercent)
-	reads[size](parsers, parseSize)
+	reads[size](parsers, ParseSize)
 	reads[freeSpace](parsers, parseFreeSpace)
 	reads[duration](parsers, parseDuration)
 	reads[interval](parsers, parseInterval)
@@ -119,7 +119,7 @@ func (l *loader) checkNames() {
 		if len(name) >= 10 {
 			limit = 2
 		}
-		if meant := nearest(name, known, limit); meant != "" && !l.isSet(meant) && !strings.Contains(meant, "PROXY") {
+		if meant := Nearest(name, known, limit); meant != "" && !l.isSet(meant) && !strings.Contains(meant, "PROXY") {
 			l.notice("%s is not a setting; did you mean %s?", name, meant)
 		}
 	}

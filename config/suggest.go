@@ -2,9 +2,9 @@ package config
 
 import "strings"
 
-// nearest returns the name that is the fewest single-byte changes away from the
+// Nearest returns the name that is the fewest single-byte changes away from the
 // one given, or "" when all are more than limit away.
-func nearest(name string, names []string, limit int) string {
+func Nearest(name string, names []string, limit int) string {
 	best := ""
 	for _, candidate := range names {
 		if d := distance(strings.ToLower(name), strings.ToLower(candidate)); d <= limit {
@@ -18,7 +18,7 @@ func nearest(name string, names []string, limit int) string {
 func didYouMean(name string, names []string) string {
 	known := "known are " + strings.Join(names, ", ")
 	// More than one change in three letters is another word, not a slip.
-	if best := nearest(name, names, max(1, len(name)/3)); best != "" {
+	if best := Nearest(name, names, max(1, len(name)/3)); best != "" {
 		return "did you mean " + best + "? (" + known + ")"
 	}
 	return known

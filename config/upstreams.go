@@ -118,10 +118,10 @@ func (l *loader) applyFile(u *Upstream, file *configFile, key string) {
 	readInto(l, at("url"), s.URL, parseBaseURL, &u.URL)
 	readInto(l, at("tagMaxAge"), s.TagMaxAge, parseDuration, &u.TagMaxAge)
 	readInto(l, at("staleIfError"), s.StaleIfError, parseStaleness, &u.StaleIfError)
-	readInto(l, at("maxSize"), s.MaxSize, parseSize, &u.MaxSize)
+	readInto(l, at("maxSize"), s.MaxSize, ParseSize, &u.MaxSize)
 	readInto(l, at("staleWhileRevalidate"), s.StaleWhileRevalidate, parseDuration, &u.StaleWhileRevalidate)
 	readInto(l, at("idleTimeout"), s.IdleTimeout, parseInterval, &u.IdleTimeout)
-	readInto(l, at("parallelFrom"), s.ParallelFrom, parseSize, &u.ParallelFrom)
+	readInto(l, at("parallelFrom"), s.ParallelFrom, ParseSize, &u.ParallelFrom)
 	readInto(l, at("connections"), s.Connections, parseConnections, &u.Connections)
 	if total := int64(l.set.MaxSize); total > 0 && u.MaxSize > total {
 		l.notice("%s has no effect: it is above CLEANER_MAXSIZE, %s", at("maxSize"), humanize.Bytes(uint64(total)))

@@ -11,9 +11,9 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// parseSize reads a size in bytes, more than 0, as go-humanize does: 10G is
+// ParseSize reads a size in bytes, more than 0, as go-humanize does: 10G is
 // 10^10, 10GiB is 10*2^30.
-func parseSize(s string) (int64, error) {
+func ParseSize(s string) (int64, error) {
 	n, err := humanize.ParseBytes(strings.TrimSpace(s))
 	if err != nil || n == 0 || n > math.MaxInt64 {
 		return 0, fmt.Errorf("%q is not a size; write a number above 0 and a unit, such as 10G (10^10 bytes) or 10GiB (10*2^30)", s)
@@ -102,7 +102,7 @@ func parseFreeSpace(s string) (freeSpace, error) {
 		if err == nil && percent >= 0 && percent < 100 {
 			return freeSpace{percent: percent}, nil
 		}
-	} else if size, err := parseSize(text); err == nil {
+	} else if size, err := ParseSize(text); err == nil {
 		return freeSpace{bytes: size}, nil
 	}
 	return freeSpace{}, fmt.Errorf("%q is neither a percentage of the disk nor a size; write for example 5%%, 20GiB or off", s)

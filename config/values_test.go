@@ -21,12 +21,12 @@ func TestParseSize(t *testing.T) {
 		"1,000":    1000,
 		"8388607T": 8388607 * 1_000_000_000_000,
 	} {
-		got, err := parseSize(text)
+		got, err := ParseSize(text)
 		require.NoError(t, err, text)
 		assert.Equal(t, want, got, text)
 	}
 	for _, text := range []string{"", "G", "10X", "-1G", "0", "0G", "0.1", "10E", "99999999999999999999", "1G 1M", "ten", "1e9", ".", "NaN", "٣G"} {
-		got, err := parseSize(text)
+		got, err := ParseSize(text)
 		require.Error(t, err, text)
 		assert.Zero(t, got, text)
 	}
@@ -88,7 +88,7 @@ func FuzzValues(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if n, err := parseSize(text); err == nil {
+		if n, err := ParseSize(text); err == nil {
 			require.Positive(t, n)
 		}
 		if n, err := parsePercent(text); err == nil {
