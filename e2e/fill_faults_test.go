@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"crypto/rand"
 	"net/http"
 	"strings"
@@ -110,14 +109,19 @@ func TestWrongBytesOnce(t *testing.T) {
 			d := harness.NewDepot(t)
 			blob, content := d.Random(t, size)
 			a := d.Cache(t, nil)
-			d.Inject(http.MethodGet, blob, harness.Sequence(harness.Corrupt()))
-			answer, err := a.HTTP(t).Do(http.MethodGet, blobs+blob)
+			begun := make(chan struct{})
+			d.Inject(http.MethodGet, blob, harness.Sequence(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				harness.WaitAfter(size/2, begun)(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					harness.Corrupt()(w, r, next)
+				}))
+			}))
 			if name == "small" {
-				require.NoError(t, err)
-				require.True(t, bytes.Equal(content, answer.Body))
+				close(begun)
+				require.Equal(t, content, a.HTTP(t).Get(blobs+blob).Body)
 			} else {
+				got, err := readInTwo(a.HTTP(t), blobs+blob, func() { close(begun) })
 				require.Error(t, err, "it had wrong bytes already, so it is cut off")
-				require.Less(t, len(answer.Body), size, "and never has the last one")
+				require.Less(t, len(got), size, "and never has the last one")
 			}
 			a.WaitStored(t, blob)
 			readAll(t, a, blob, content, 2)

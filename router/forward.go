@@ -37,16 +37,24 @@ func (h *handler) forward(a *answer, r *http.Request, target address.Target, u *
 	if header["User-Agent"] == nil {
 		header["User-Agent"] = []string{""} // else net/http puts its own
 	}
+	if target.Kind == address.Blobs && r.Method == http.MethodGet {
+		header[growingHeader] = []string{"1"}
+	}
 	term := u.term.Load()
 	response, err := u.ask(r.Context(), r.Method, target, header)
-	if err == nil && isHandoff(response) {
-		err = h.handOff(a, r, target, response, u, term)
+	if err == nil && namesFile(response) {
+		if isGrowing(response) {
+			err = h.followFile(a, r, response, u)
+		} else {
+			err = h.handOff(a, r, target, response, u, term)
+		}
 		if err == nil {
 			return
 		}
 		// Evicted since the worker looked: let it fetch and send the blob itself.
+		delete(header, growingHeader)
 		header[refusedHeader] = []string{"1"}
-		if response, err = u.ask(r.Context(), r.Method, target, header); err == nil && isHandoff(response) {
+		if response, err = u.ask(r.Context(), r.Method, target, header); err == nil && namesFile(response) {
 			_ = response.Body.Close()
 			err = errHandoffAgain
 		}
@@ -111,11 +119,16 @@ func (h *handler) relay(a *answer, r *http.Request, body io.Reader, u *upstream)
 			return
 		}
 		if readErr != nil {
-			if r.Context().Err() == nil {
-				h.warnings.Warn().Err(readErr).Str("upstream", u.name).Str("path", r.URL.EscapedPath()).
-					Msg("the worker's answer broke off; the client was cut off, too")
-			}
-			panic(http.ErrAbortHandler)
+			h.brokeOff(r, u, readErr)
 		}
 	}
+}
+
+// brokeOff cuts off the client of an answer that broke off.
+func (h *handler) brokeOff(r *http.Request, u *upstream, cause error) {
+	if r.Context().Err() == nil {
+		h.warnings.Warn().Err(cause).Str("upstream", u.name).Str("path", r.URL.EscapedPath()).
+			Msg("the worker's answer broke off; the client was cut off, too")
+	}
+	panic(http.ErrAbortHandler)
 }

@@ -2,6 +2,7 @@ package pullthrough
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -54,8 +55,8 @@ func (s blobStore) serve(ctx context.Context, x *exchange, req *http.Request, d 
 		if err != nil {
 			return err
 		}
-		if s.handOff(x, req, d, status) {
-			return nil
+		if done, err := s.handOff(x, req, d, status); done || err != nil {
+			return err
 		}
 	}
 	switch {
@@ -94,23 +95,22 @@ func (s blobStore) permit(ctx context.Context, d digest.Digest) (accesslog.Cache
 }
 
 // handOff lets the router send the blob; it does so from here when the router
-// could not. It returns false when the blob is gone.
-func (s blobStore) handOff(x *exchange, req *http.Request, d digest.Digest, status accesslog.CacheStatus) bool {
+// could not. It is not done when the blob is gone.
+func (s blobStore) handOff(x *exchange, req *http.Request, d digest.Digest, status accesslog.CacheStatus) (done bool, err error) {
 	if req.Header.Get(headerRefused) == "" {
 		setBlobHeaders(x, d, status)
 		x.w.Header().Set(headerRedirect, d.String())
 		x.w.Header().Set("Content-Length", "0")
 		x.w.WriteHeader(http.StatusOK)
-		return true
+		return true, nil
 	}
 	f, _, err := s.store.OpenBlob(d)
 	if err != nil {
-		return false
+		return false, nil
 	}
 	defer func() { _ = f.Close() }()
 	setBlobHeaders(x, d, status)
-	serveContent(x.w, req, f)
-	return true
+	return true, serveContent(x.w, req, f)
 }
 
 // headUpstream answers a HEAD for a blob that is not here, without bringing it
@@ -144,8 +144,21 @@ func (s blobStore) fill(ctx context.Context, x *exchange, req *http.Request, d d
 		status = accesslog.Collapsed
 	}
 	setBlobHeaders(x, d, status)
-	serveContent(x.w, req, r)
-	return nil
+	if req.Header.Get(headerGrowing) != "" {
+		err = serveGrowing(x.w, req, r)
+	} else {
+		err = serveContent(x.w, req, r)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fill.ErrClosed), ctx.Err() != nil:
+		// The router asks this worker's successor, or there is nobody to answer.
+		panic(http.ErrAbortHandler)
+	case errors.Is(err, fill.ErrWrongDigest):
+		return s.invalid("get blob "+d.String()+" of "+s.remote, err)
+	}
+	return err
 }
 
 func setBlobHeaders(x *exchange, d digest.Digest, status accesslog.CacheStatus) {

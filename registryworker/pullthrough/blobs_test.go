@@ -2,6 +2,7 @@ package pullthrough
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -202,7 +203,7 @@ func TestBrokenBodyIsAborted(t *testing.T) {
 		w.Header().Set("Content-Type", octetStream)
 		at, err := strconv.ParseInt(r.URL.Query().Get("at"), 10, 64)
 		if assert.NoError(t, err) {
-			serveContent(w, r, breakingReader{bytes.NewReader(content), at})
+			assert.NoError(t, serveContent(w, r, breakingReader{bytes.NewReader(content), at}))
 		}
 	}))
 	defer server.Close()
@@ -226,14 +227,52 @@ func TestBrokenBodyIsAborted(t *testing.T) {
 // net/http notices most answers that are too short by itself, and logs nothing.
 // It must not be what this relies on.
 func TestBrokenBodyIsAbortedByThePanic(t *testing.T) {
-	for _, at := range []int64{0, 3} {
-		require.PanicsWithValue(t, http.ErrAbortHandler, func() {
-			serveContent(httptest.NewRecorder(), get(), breakingReader{bytes.NewReader([]byte("content")), at})
-		})
+	serve := func(w http.ResponseWriter, at int64) error {
+		return serveContent(w, get(), breakingReader{bytes.NewReader([]byte("content")), at})
 	}
-	require.NotPanics(t, func() {
-		serveContent(httptest.NewRecorder(), get(), bytes.NewReader([]byte("content")))
-	})
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() { _ = serve(httptest.NewRecorder(), 3) })
+	require.NotPanics(t, func() { require.NoError(t, serve(httptest.NewRecorder(), 8)) })
+}
+
+// As long as there is no byte, the client can be told what is wrong.
+func TestBlobWithoutAByteIsAnError(t *testing.T) {
+	for _, header := range [][]string{nil, {"X-Accel-Growing", "1"}, {"Range", "bytes=2-4"}} {
+		b := newBench(t)
+		desc := b.up.addBlob("org/app", "the layer")
+		b.up.body = func([]byte) io.ReadCloser { return io.NopCloser(strings.NewReader("the lawyer")) }
+		w, err := b.serveBlob("org/app", desc.Digest, get(header...))
+		codeIs(t, codeUpstreamInvalid, err)
+		assert.Contains(t, err.Error(), "quay.io: get blob "+desc.Digest.String()+" of org/app")
+		assert.Contains(t, err.Error(), "wrong digest")
+		assert.Equal(t, accesslog.Failed, cacheOf(w))
+		assert.Equal(t, "no-store", w.Header().Get("Cache-Control"))
+		for _, name := range []string{"Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Docker-Content-Digest"} {
+			assert.Empty(t, w.Header().Get(name), name)
+		}
+	}
+}
+
+// A worker that ends leaves what it has sent nothing of to its successor.
+func TestBlobWithoutAByteIsLeftToTheNextWorker(t *testing.T) {
+	b := newBench(t)
+	desc := b.up.addBlob("org/app", "the layer")
+	asked := make(chan struct{})
+	ask := sync.OnceFunc(func() { close(asked) })
+	b.up.body = func([]byte) io.ReadCloser {
+		return io.NopCloser(readerFunc(func([]byte) (int, error) {
+			ask()
+			return 0, io.ErrUnexpectedEOF // and again, for half a minute
+		}))
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		<-asked
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		stopped <- b.fills.Close(ctx)
+	}()
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() { _, _ = b.serveBlob("org/app", desc.Digest, get()) })
+	require.Error(t, <-stopped)
 }
 
 func TestBlobBetweenItsPlaceAndItsLink(t *testing.T) {
