@@ -22,7 +22,8 @@ type Options struct {
 	// DryRun changes nothing.
 	DryRun bool
 	// To, when given, is the size in bytes to clean to, however little the
-	// store is over it, in place of what the settings say of the whole store.
+	// store is over it, in place of what the settings call for. What they keep
+	// stays all the same.
 	To *int64
 	// Progress, when given, is told how many bytes are gone of how many.
 	Progress func(gone, all int64)
@@ -138,14 +139,12 @@ func (c *cleaner) pressed(ctx context.Context, set config.Cleaner) (bool, error)
 
 // goal is what the settings, or whoever asked for this clean, want.
 func (c *cleaner) goal(set config.Cleaner, s *survey) goal {
-	if c.options.To != nil {
-		set.MaxSize = 0
+	if c.options.To == nil {
+		return goalOf(set, s.usage, s.now)
 	}
-	g := goalOf(set, s.usage, s.now)
-	if c.options.To != nil && s.bytes-*c.options.To > g.reclaim {
-		g.reclaim, g.why = s.bytes-*c.options.To, OverLimit
+	return goal{
+		reclaim: max(0, s.bytes-*c.options.To), why: OverLimit, quotas: make([]int64, len(s.upstreams)),
 	}
-	return g
 }
 
 // clean removes what is too much of what was found.

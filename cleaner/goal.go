@@ -46,7 +46,7 @@ func (g goal) nothing() bool {
 // which config refuses, is no limit rather than an empty store.
 func goalOf(s config.Cleaner, u usage, now time.Time) goal {
 	var g goal
-	if s.MaxSize > 0 && u.bytes > threshold(s.MaxSize, s.ThresholdPercent) {
+	if s.MaxSize > 0 && u.bytes > Threshold(s.MaxSize, s.ThresholdPercent) {
 		g.reclaim, g.why = u.bytes-s.MaxSize, OverLimit
 	}
 	minFree := max(s.MinFreeBytes, int64(s.MinFreePercent/100*float64(u.disk.Size)))
@@ -58,7 +58,7 @@ func goalOf(s config.Cleaner, u usage, now time.Time) goal {
 	}
 	for i, bytes := range u.upstreams {
 		reclaim := int64(0)
-		if limit := s.Quotas[i].MaxSize; bytes > threshold(limit, s.ThresholdPercent) {
+		if limit := s.Quotas[i].MaxSize; bytes > Threshold(limit, s.ThresholdPercent) {
 			reclaim = bytes - limit
 		}
 		g.quotas = append(g.quotas, reclaim)
@@ -66,8 +66,8 @@ func goalOf(s config.Cleaner, u usage, now time.Time) goal {
 	return g
 }
 
-// threshold is the size over which a clean starts.
-func threshold(limit int64, percent int) int64 {
+// Threshold is the size over which a clean starts.
+func Threshold(limit int64, percent int) int64 {
 	t := float64(limit) * (1 + float64(percent)/100)
 	if t >= math.MaxInt64 {
 		return math.MaxInt64

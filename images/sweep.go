@@ -20,13 +20,13 @@ const uploadAge = 24 * time.Hour
 // Swept counts what a Sweep removed.
 type Swept struct {
 	// Links lead to blobs that are gone, tags and referrers included.
-	Links int
+	Links int `json:"links"`
 	// Uploads are pushes nobody finished.
-	Uploads int
+	Uploads int `json:"uploads"`
 	// Dirs were empty.
-	Dirs int
+	Dirs int `json:"dirs"`
 	// Files are temporary ones that a killed process left.
-	Files int
+	Files int `json:"files"`
 }
 
 func (s *Swept) add(other Swept) {
