@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/dustin/go-humanize"
+	"github.com/mattn/go-isatty"
+
+	"registrycache/images"
+)
+
+// maxListed is how many tags or platforms a terminal is shown in one line.
+// Files and pipes get all.
+const maxListed = 3
+
+func (s *imageStore) writeTable(to io.Writer, shown []images.Image) error {
+	if len(s.Images) == 0 {
+		_, err := fmt.Fprintf(to, "Nothing is cached in %s yet: images come with the first pull.\n", s.cfg.StoreDir)
+		return err
+	}
+	terminal := isTerminal(to)
+	out := bufio.NewWriter(to)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(w, "NAME\tTAGS\tDIGEST\tPLATFORMS\tSIZE\tSHARED\tLAST USED\tCOMPLETE")
+	for _, image := range shown {
+		cells := []string{
+			image.Repository, orNone(joined(image.Tags, terminal)), shortOf(image), platformsCell(image, terminal),
+			size(image.Size), size(image.Size - image.Own), humanize.Time(image.Used), completeCell(image),
+		}
+		_, _ = fmt.Fprintln(w, printable(strings.Join(cells, "\t")))
+	}
+	_ = w.Flush() // of memory
+	if terminal {
+		_, _ = fmt.Fprintf(out, "\n%s\n", s.summary())
+	}
+	return out.Flush()
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd())
+}
+
+// summary says what all of the store holds.
+func (s *imageStore) summary() string {
+	text := fmt.Sprintf("%s, %s in %s", count(len(s.Images), "image"), size(s.All.Bytes), count(s.All.Blobs, "blob"))
+	if s.Loose.Blobs > 0 {
+		text += fmt.Sprintf(", %s of it in %s of no image", size(s.Loose.Bytes), count(s.Loose.Blobs, "blob"))
+	}
+	return text
+}
+
+func size(bytes int64) string { return humanize.Bytes(uint64(max(bytes, 0))) }
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return humanize.Comma(int64(n)) + " " + what
+}
+
+// shortDigits is how many digits of a digest tell images apart, as podman has
+// it.
+const shortDigits = 12
+
+func shortOf(image images.Image) string { return image.Digest.Encoded()[:shortDigits] }
+
+func joined(list []string, terminal bool) string {
+	if terminal && len(list) > maxListed {
+		return fmt.Sprintf("%s +%d", strings.Join(list[:maxListed], ","), len(list)-maxListed)
+	}
+	return strings.Join(list, ",")
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "<none>"
+	}
+	return text
+}
+
+// platformsCell says how many of an index are here where others are not.
+func platformsCell(image images.Image, terminal bool) string {
+	text := joined(image.Platforms, terminal)
+	if text == "" {
+		text = "-"
+	}
+	if image.Here < image.Listed {
+		text += fmt.Sprintf(" (%d of %d)", image.Here, image.Listed)
+	}
+	return text
+}
+
+func completeCell(image images.Image) string {
+	switch {
+	case image.Complete():
+		return "yes"
+	case image.Damaged:
+		return "no: the manifest can't be read"
+	case len(image.Missing) > 0:
+		return "no: " + count(len(image.Missing), "blob") + " missing"
+	}
+	return "no: only the index is here"
+}
+
+// printable takes out what a terminal would obey. Names come from directories,
+// which another program may have made.
+func printable(text string) string { return cleanExcept('\t', text) }
+
+func printableLines(text string) string { return cleanExcept('\n', text) }
+
+func cleanExcept(allowed rune, text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == allowed || unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+}
