@@ -35,10 +35,15 @@ type madeStore struct {
 
 func newStore(t testing.TB) *madeStore {
 	t.Helper()
-	s := &madeStore{dir: t.TempDir(), report: &bytes.Buffer{}, reg: prometheus.NewPedanticRegistry()}
+	return newStoreIn(t, t.TempDir())
+}
+
+func newStoreIn(t testing.TB, dir string) *madeStore {
+	t.Helper()
+	s := &madeStore{dir: dir, report: &bytes.Buffer{}, reg: prometheus.NewPedanticRegistry()}
 	store, err := images.Open(s.dir)
 	require.NoError(t, err)
-	metrics, err := newMetrics(s.reg)
+	metrics, err := newMetrics(s.reg, store)
 	require.NoError(t, err)
 	s.cleaner = newCleaner(store)
 	s.log, s.metrics, s.growth = zerolog.New(s.report), metrics, store.Growth()

@@ -37,7 +37,7 @@ func cleanAll(dir string) error {
 	if err != nil {
 		return err
 	}
-	metrics, err := newMetrics(prometheus.NewRegistry())
+	metrics, err := newMetrics(prometheus.NewRegistry(), store)
 	if err != nil {
 		return err
 	}

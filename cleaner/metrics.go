@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"registrycache/config"
+	"registrycache/images"
 )
 
 // metrics are those of a cleaner that Runs; one that does not has none.
@@ -17,7 +18,7 @@ type metrics struct {
 	evicted, evictions       *prometheus.CounterVec
 }
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, store *images.Store) (*metrics, error) {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: "registry_cache_" + name, Help: help})
 	}
@@ -43,6 +44,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.bytes, m.limit, m.missing, m.lastClean, m.cleanDuration, m.failures, m.evicted, m.evictions,
+		newLastVerify(store),
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("cleaner: %w", err)
@@ -64,6 +66,6 @@ func (m *metrics) looked(set config.Cleaner, r Report, now time.Time) {
 	m.bytes.Set(float64(r.After))
 	m.limit.Set(float64(set.MaxSize))
 	m.missing.Set(float64(r.Missing))
-	m.lastClean.Set(float64(now.UnixMilli()) / 1000)
+	m.lastClean.Set(seconds(now))
 	m.cleanDuration.Set(r.Took.Seconds())
 }

@@ -52,7 +52,7 @@ func Run(ctx context.Context, first config.Cleaner, updates <-chan config.Cleane
 	if err != nil {
 		return err
 	}
-	metrics, err := newMetrics(reg)
+	metrics, err := newMetrics(reg, store)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func BenchmarkStore(b *testing.B) {
 
 func benchCleaner(b *testing.B, store *images.Store) *cleaner {
 	b.Helper()
-	metrics, err := newMetrics(prometheus.NewRegistry())
+	metrics, err := newMetrics(prometheus.NewRegistry(), store)
 	require.NoError(b, err)
 	c := newCleaner(store)
 	c.log, c.metrics, c.growth = zerolog.Nop(), metrics, store.Growth()

@@ -49,7 +49,7 @@ type fileID struct {
 }
 
 func idOf(st *unix.Stat_t) fileID {
-	return fileID{uint64(st.Dev), st.Ino, st.Size, st.Mtim}
+	return fileID{st.Dev, st.Ino, st.Size, st.Mtim}
 }
 
 // read hashes a file, past the page cache where the file system can do that. It
