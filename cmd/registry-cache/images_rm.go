@@ -123,9 +123,9 @@ func writeRemoval(to io.Writer, r *images.Removal, removes, frees string) error 
 			fmt.Fprintf(&text, "%s %s@%s\n", removes, image.Repository, image.Digest)
 		}
 	}
-	fmt.Fprintf(&text, "%s %s in %s\n", frees, size(r.Freed.Bytes), count(r.Freed.Blobs, "blob"))
+	fmt.Fprintf(&text, "%s %s in %s\n", frees, sizeText(r.Freed.Bytes), counted(r.Freed.Blobs, "blob"))
 	if r.Busy > 0 {
-		fmt.Fprintf(&text, "%s left, as they were used meanwhile; the cleaner takes them in their time\n", count(r.Busy, "blob"))
+		fmt.Fprintf(&text, "%s left, as they were used meanwhile; the cleaner takes them in their time\n", counted(r.Busy, "blob"))
 	}
 	_, err := io.WriteString(to, printableLines(text.String()))
 	return err

@@ -31,7 +31,7 @@ func (s *imageStore) writeTable(to io.Writer, shown []images.Image) error {
 	for _, image := range shown {
 		cells := []string{
 			image.Repository, orNone(joined(image.Tags, terminal)), shortOf(image), platformsCell(image, terminal),
-			size(image.Size), size(image.Size - image.Own), humanize.Time(image.Used), completeCell(image),
+			sizeText(image.Size), sizeText(image.Size - image.Own), humanize.Time(image.Used), completeCell(image),
 		}
 		_, _ = fmt.Fprintln(w, printable(strings.Join(cells, "\t")))
 	}
@@ -49,20 +49,11 @@ func isTerminal(w io.Writer) bool {
 
 // summary says what all of the store holds.
 func (s *imageStore) summary() string {
-	text := fmt.Sprintf("%s, %s in %s", count(len(s.Images), "image"), size(s.All.Bytes), count(s.All.Blobs, "blob"))
+	text := fmt.Sprintf("%s, %s in %s", counted(len(s.Images), "image"), sizeText(s.All.Bytes), counted(s.All.Blobs, "blob"))
 	if s.Loose.Blobs > 0 {
-		text += fmt.Sprintf(", %s of it in %s of no image", size(s.Loose.Bytes), count(s.Loose.Blobs, "blob"))
+		text += fmt.Sprintf(", %s of it in %s of no image", sizeText(s.Loose.Bytes), counted(s.Loose.Blobs, "blob"))
 	}
 	return text
-}
-
-func size(bytes int64) string { return humanize.Bytes(uint64(max(bytes, 0))) }
-
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return humanize.Comma(int64(n)) + " " + what
 }
 
 // shortDigits is how many digits of a digest tell images apart, as podman has
@@ -104,7 +95,7 @@ func completeCell(image images.Image) string {
 	case image.Damaged:
 		return "no: the manifest can't be read"
 	case len(image.Missing) > 0:
-		return "no: " + count(len(image.Missing), "blob") + " missing"
+		return "no: " + counted(len(image.Missing), "blob") + " missing"
 	}
 	return "no: only the index is here"
 }

@@ -95,9 +95,9 @@ func TestImagesTable(t *testing.T) {
 	out, err := execute(t, "images")
 	require.NoError(t, err)
 	require.Equal(t, strings.Join([]string{
-		"NAME                       TAGS       DIGEST        PLATFORMS    SIZE    SHARED  LAST USED    COMPLETE",
-		"docker.io/library/busybox  <none>     " + other.Encoded()[:12] + "  linux/amd64  12 kB   4.1 kB  1 day ago    yes",
-		"quay.io/podman/hello       latest,v1  " + d.Encoded()[:12] + "  linux/amd64  111 kB  4.1 kB  3 hours ago  yes",
+		"NAME                       TAGS       DIGEST        PLATFORMS    SIZE     SHARED   LAST USED    COMPLETE",
+		"docker.io/library/busybox  <none>     " + other.Encoded()[:12] + "  linux/amd64  12 KiB   4.0 KiB  1 day ago    yes",
+		"quay.io/podman/hello       latest,v1  " + d.Encoded()[:12] + "  linux/amd64  108 KiB  4.0 KiB  3 hours ago  yes",
 		"",
 	}, "\n"), out)
 
@@ -223,7 +223,7 @@ func TestImagesRemove(t *testing.T) {
 	out, err := execute(t, "images", "rm", "--dry-run", "quay.io/podman/*", "busybox@sha256:"+untagged.Encoded()[:12])
 	require.NoError(t, err)
 	require.Equal(t, "would remove quay.io/podman/hello:latest\nwould remove quay.io/podman/hello:v1\n"+
-		"would remove docker.io/library/busybox@"+untagged.String()+"\nwould free 115 kB in 4 blobs\n", out)
+		"would remove docker.io/library/busybox@"+untagged.String()+"\nwould free 112 KiB in 4 blobs\n", out)
 	require.Len(t, listed(t), 3)
 
 	out, err = execute(t, "images", "rm", "q/podman/hello")
@@ -231,7 +231,7 @@ func TestImagesRemove(t *testing.T) {
 	require.Equal(t, "removed the tag quay.io/podman/hello:latest; the image stays, it is also tagged v1\nfreed 0 B in 0 blobs\n", out)
 	out, err = execute(t, "images", "rm", "quay.io/podman/hello:v1", "docker.io/busybox@"+untagged.String())
 	require.NoError(t, err)
-	require.Contains(t, out, "freed 115 kB in 4 blobs\n")
+	require.Contains(t, out, "freed 112 KiB in 4 blobs\n")
 	require.Equal(t, []string{"local/team/app:latest"}, listed(t))
 
 	_, err = execute(t, "images", "rm", "*")
