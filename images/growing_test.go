@@ -3,6 +3,7 @@ package images
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -114,7 +115,7 @@ func FuzzReadMark(f *testing.F) {
 		for {
 			m, err := ReadMark(r)
 			if err != nil {
-				if err == io.EOF {
+				if errors.Is(err, io.EOF) {
 					_, err := r.ReadByte()
 					require.ErrorIs(t, err, io.EOF)
 				}

@@ -25,7 +25,8 @@
 //	transfer  one try: the file, which bytes it has, who waits for which
 //	stream    one connection: asks for a claim, writes it, tries again
 //	verifier  hashes the file in order, behind the streams
-//	Reader    reads the file as it grows, or goes direct to the upstream
+//	Reader    reads the file as it grows, or grants it to another process to
+//	          read, or goes direct to the upstream
 //
 // Reads that several readers could share but the file can't hold are not shared:
 // a bounded number of them goes to the upstream at once.

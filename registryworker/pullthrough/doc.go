@@ -19,4 +19,6 @@
 // Cacheability is told in ordinary HTTP (RFC 9111), and where an answer came
 // from in Cache-Status (RFC 9211). The bytes of blobs in the store are not sent
 // from here: X-Accel-Redirect names the digest and the router sends the file.
+// Of a blob on its way there, X-Accel-Growing names the file that is written,
+// and the body says how far the router may send it (images.Growing).
 package pullthrough
