@@ -14,6 +14,8 @@ type answer struct {
 	status int
 	// sent is the number of body bytes.
 	sent int64
+	// batch is below the TLS of the connection; nil without TLS.
+	batch *batch
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -34,10 +36,14 @@ func (a *answer) Write(p []byte) (int, error) {
 }
 
 // ReadFrom hands the source to net/http, which recognises a file and sends it
-// without copying it through this process.
-func (a *answer) ReadFrom(src io.Reader) (int64, error) {
+// without copying it through this process. What must be encrypted goes in pieces.
+func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
 	a.begin()
-	n, err := io.Copy(a.ResponseWriter, src)
+	if a.batch == nil {
+		n, err = io.Copy(a.ResponseWriter, src)
+	} else {
+		n, err = sendPieces(a.ResponseWriter, src, a.batch)
+	}
 	a.count(n)
 	return n, err
 }

@@ -43,7 +43,7 @@ const statusClientLeft = 499
 // ServeHTTP sees to what all answers have in common. However a request ends,
 // it is recorded.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := &answer{ResponseWriter: w, method: r.Method}
+	a := &answer{ResponseWriter: w, method: r.Method, batch: batchOf(r.Context())}
 	record := accesslog.Record{
 		Time: time.Now().UTC(), RemoteAddr: r.RemoteAddr, Method: r.Method,
 		Path: r.URL.EscapedPath(), UserAgent: r.UserAgent(),

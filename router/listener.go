@@ -20,7 +20,7 @@ func (l listener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	if cfg := l.h.state.Load().tls; cfg != nil {
-		return tls.Server(conn, cfg), nil
+		return tls.Server(&batch{Conn: conn}, cfg), nil
 	}
 	return newShortcut(conn, l.h), nil
 }

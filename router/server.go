@@ -22,6 +22,7 @@ func newServer(h *handler) *http.Server {
 		IdleTimeout:       h.tune.idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		// There is no WriteTimeout: a slow client may take hours over a layer.
+		ConnContext:                  withBatch,
 		ConnState:                    connState,
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     stdlog.New(serverLog{h.warnings}, "", 0),

@@ -77,5 +77,7 @@ func serverTLS(pair *config.KeyPair) (*tls.Config, error) {
 		Certificates: []tls.Certificate{cert},
 		MinVersion:   tls.VersionTLS12,
 		NextProtos:   []string{"http/1.1"},
+		// Small first records are for pages that are shown as they come.
+		DynamicRecordSizingDisabled: true,
 	}, nil
 }
