@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -24,7 +25,7 @@ const (
 )
 
 // hit is an answer that is given again without asking the worker. It is
-// immutable.
+// immutable, but for looked.
 type hit struct {
 	// from is the worker that gave it, and term its term then: a worker's word
 	// ends with it.
@@ -38,6 +39,25 @@ type hit struct {
 	body, wire []byte
 	// blob is in the store; it has no body here.
 	blob digest.Digest
+	// stored says whether what the body is of is still in the store; nil for
+	// what never was. looked is when it was last asked, since 1970.
+	stored func() bool
+	looked atomic.Int64
+}
+
+// lookEvery is how often a hit looks for its file. Whoever removes an image and
+// pulls it again must not be given a part of it from here, which would then not
+// be stored again; but a look for each of thousands of hits would cost.
+const lookEvery = 100 * time.Millisecond
+
+// valid says whether what a hit is of is still in the store, as far as it must
+// be there.
+func (e *hit) valid(now time.Time) bool {
+	if e.stored == nil || now.UnixNano()-e.looked.Load() < int64(lookEvery) {
+		return true
+	}
+	e.looked.Store(now.UnixNano())
+	return e.stored()
 }
 
 // newHit keeps what is for clients of an answer. It returns nil if the answer
@@ -101,8 +121,18 @@ func (h *hits) gone(key string, e *hit) { h.bytes -= e.cost(key) }
 
 func (e *hit) cost(key string) int { return hitOverhead + len(key) + len(e.body) + len(e.wire) }
 
-// get returns what is fresh and from this worker, or nil.
+// get returns what is fresh, from this worker, and still in the store, or nil.
 func (h *hits) get(key string, from *upstream, now time.Time) *hit {
+	e := h.find(key, from, now)
+	if e != nil && !e.valid(now) {
+		h.drop(key)
+		return nil
+	}
+	return e
+}
+
+// find returns what is fresh and from this worker, or nil.
+func (h *hits) find(key string, from *upstream, now time.Time) *hit {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e, ok := h.lru.Get(key)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"registrycache/images"
 	"registrycache/logger/accesslog"
 	"registrycache/router/address"
@@ -86,6 +88,9 @@ func (h *handler) fetchSmall(ctx context.Context, key string, target address.Tar
 	}
 	if e := newHit(u, term, response); e != nil {
 		e.setBody(body)
+		if target.Kind == address.Manifests {
+			e.stored = h.stored(response.Header.Get(digestHeader))
+		}
 		h.hits.keep(key, e)
 	}
 	got := &shared{status: response.StatusCode, header: make(http.Header), body: body, alone: !shareable(response.Header)}
@@ -93,6 +98,23 @@ func (h *handler) fetchSmall(ctx context.Context, key string, target address.Tar
 	got.header.Set("Content-Length", strconv.Itoa(len(body)))
 	got.cache = accesslog.ParseHeader(got.header.Get(accesslog.HeaderName))
 	return got, nil
+}
+
+// stored returns what says whether a manifest is in the store. It returns nil
+// for one that is not even now, as it could not be written.
+func (h *handler) stored(text string) func() bool {
+	d := digest.Digest(text)
+	if d.Validate() != nil {
+		return nil
+	}
+	here := func() bool {
+		_, err := h.store.StatBlob(d)
+		return err == nil
+	}
+	if !here() {
+		return nil
+	}
+	return here
 }
 
 // writeWhole sends an answer whose header is set and whose body is here.
