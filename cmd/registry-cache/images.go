@@ -59,7 +59,7 @@ end for any number of parts.`,
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	cmd.Flags().Var(&order, "sort", "by `name`, use (latest first) or size (largest first)")
+	cmd.Flags().Var(&order, "sort", "by name, use (latest first) or size (largest first)")
 	cmd.Flags().BoolVar(&reverse, "reverse", false, "sort the other way round")
 	cmd.AddCommand(imagesRemoveCommand())
 	return cmd
@@ -140,7 +140,7 @@ const (
 )
 
 func (o *imageOrder) String() string { return string(*o) }
-func (*imageOrder) Type() string     { return "order" }
+func (*imageOrder) Type() string     { return "ORDER" }
 
 // Set reads the flag.
 func (o *imageOrder) Set(text string) error {

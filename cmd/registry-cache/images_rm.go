@@ -18,7 +18,8 @@ func imagesRemoveCommand() *cobra.Command {
 		Use:   "rm NAME|PATTERN...",
 		Short: "Remove images from the cache",
 		Long: `Remove images from the cache, with the blobs that no other image needs. The
-next pull fetches them again from the upstream, where they stay.
+next pull fetches them again from the upstream; only pushed images are gone for
+good.
 
 Names are read as in a pull: without a tag or a digest they mean the tag latest.
 A tag goes alone when its image has other tags, or an index lists it; a digest,
@@ -27,8 +28,8 @@ CONFIG_FILE, stand for all that matches except pushed images, which must be
 named. If one of the names is not cached, nothing is removed.
 
 It may run beside pulls: who reads a blob reads on, and what a pull misses is
-fetched again. A running cache may answer with a manifest from memory for up to
-a minute after it was removed, and remembers for TAG_MAX_AGE what a tag named.`,
+fetched again. A running cache still knows for TAG_MAX_AGE what a tag named, and
+gets that image if it is asked for.`,
 		Example: `  registry-cache images rm quay.io/podman/hello
   registry-cache images rm --dry-run docker.io/library/busybox:1.36 'ghcr.io/org/*:nightly-*'
   registry-cache images rm quay.io/podman/hello@sha256:3f6b2c1a9d0e`,
