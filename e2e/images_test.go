@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -159,27 +160,54 @@ func TestImagesAreListedRemovedAndPulledAgain(t *testing.T) {
 	pull("hello:latest")
 }
 
-// Pulls that run while their image is removed again and again end well.
+// Pulls that run while their image is removed again and again end well, also
+// when the removal is killed midway.
 func TestImagesRemovedUnderPulls(t *testing.T) {
 	t.Parallel()
 	u := harness.NewUpstream(t)
 	u.Push(t, "podman/hello:latest", harness.Image(t, 300_000, 200_000))
 	a := harness.Cache(t, u)
 	skopeo := harness.Skopeo(t)
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	go func() {
-		defer close(done)
-		for range 10 {
-			skopeo.Copy(a.Addr+"/quay.io/podman/hello:latest", "--src-tls-verify=false")
+		for n := range 10 {
+			// skopeo checks what it gets.
+			if out, err := skopeo.Do("copy", "--quiet", "--src-tls-verify=false",
+				"docker://"+a.Addr+"/quay.io/podman/hello:latest", fmt.Sprintf("dir:%s/%d", skopeo.Dir, n)); err != nil {
+				done <- fmt.Errorf("%w: %s", err, out)
+				return
+			}
 		}
+		done <- nil
 	}()
-	for removals := 0; ; removals++ {
+	for removals := 1; ; removals++ {
+		before := len(allBlobs(t, a.Store()))
+		removal := a.Command("images", "rm", "quay.io/podman/hello") // there or not
+		require.NoError(t, removal.Start())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = removal.Wait()
+		}()
+		if removals%2 == 0 {
+			harness.Within(harness.Patience, func() bool {
+				select {
+				case <-ended:
+					return true
+				default:
+					return len(allBlobs(t, a.Store())) < before
+				}
+			})
+			_ = removal.Process.Kill()
+		}
+		<-ended
 		select {
-		case <-done:
-			require.NotZero(t, removals)
+		case err := <-done:
+			require.NoError(t, err)
+			skopeo.Copy(a.Addr+"/quay.io/podman/hello:latest", "--src-tls-verify=false")
+			complete(t, a, "quay.io/podman/hello:latest")
 			return
 		default:
-			_, _ = a.Command("images", "rm", "quay.io/podman/hello").CombinedOutput() // there or not
 		}
 	}
 }
