@@ -102,7 +102,7 @@ type Mark struct {
 	// N is how many bytes are next, more than 0.
 	N int64
 	// Inline says that they follow the mark, because the file won't have them.
-	// Else they are in the file.
+	// Else they are in the file. After a mark that is Inline, all are.
 	Inline bool
 }
 

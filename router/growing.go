@@ -1,7 +1,6 @@
 package router
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +17,7 @@ import (
 // from the file to the client. It passes between worker and router only.
 const growingHeader = "X-Accel-Growing"
 
-// markBuffer is for reading marks, each a few bytes, and a few of them at most
-// wait to be read.
-const markBuffer = 512
+var errTooShort = errors.New("the file is shorter than the worker's marks say")
 
 func isGrowing(response *http.Response) bool {
 	return (response.StatusCode == http.StatusOK || response.StatusCode == http.StatusPartialContent) &&
@@ -33,50 +30,50 @@ func namesFile(response *http.Response) bool { return isHandoff(response) || isG
 // followFile answers with a file that grows. An error means that nothing was
 // answered yet.
 func (h *handler) followFile(a *answer, r *http.Request, response *http.Response, u *upstream) error {
-	defer func() { _ = response.Body.Close() }()
-	g, err := images.ParseGrowing(response.Header.Get(growingHeader))
+	g, file, err := h.openGrowing(response.Header.Get(growingHeader))
 	if err != nil {
-		return fmt.Errorf("the worker's %s: %w", growingHeader, err)
-	}
-	file, err := h.store.OpenGrowing(g)
-	if err != nil {
+		_ = response.Body.Close()
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	if _, err := file.Seek(g.Offset, io.SeekStart); err != nil {
-		return err
-	}
 	copyHeader(a.Header(), response)
 	a.Header().Set("Content-Length", strconv.FormatInt(g.Length, 10))
 	a.WriteHeader(response.StatusCode)
-	h.sendMarked(a, r, file, bufio.NewReaderSize(response.Body, markBuffer), g.Length, u)
+
+	m := newMarks(response.Body, g.Length)
+	defer m.close()
+	for sent := int64(0); sent < g.Length; {
+		n, err := m.take()
+		switch {
+		case err == nil:
+			h.sendSpan(a, r, file, n, u)
+		case errors.Is(err, errInline):
+			n = h.sendInline(a, r, m, u)
+		default:
+			h.brokeOff(r, u, err)
+		}
+		sent += n
+	}
+	m.finish()
 	return nil
 }
 
-// sendMarked sends so many bytes as marks say where they are.
-func (h *handler) sendMarked(a *answer, r *http.Request, file *os.File, marks *bufio.Reader, length int64, u *upstream) {
-	for length > 0 {
-		m, err := images.ReadMark(marks)
-		switch {
-		case err != nil:
-			h.brokeOff(r, u, err)
-		case m.N > length:
-			h.brokeOff(r, u, errTooMuch)
-		case m.Inline:
-			h.sendInline(a, r, file, marks, m.N, u)
-		default:
-			h.sendSpan(a, r, file, m.N, u)
-		}
-		length -= m.N
+// openGrowing opens the file that a worker names, where the answer begins.
+func (h *handler) openGrowing(name string) (images.Growing, *os.File, error) {
+	g, err := images.ParseGrowing(name)
+	if err != nil {
+		return g, nil, fmt.Errorf("the worker's %s: %w", growingHeader, err)
 	}
-	// Only a connection whose answer was read to its end is used again.
-	_, _ = marks.ReadByte()
+	file, err := h.store.OpenGrowing(g)
+	if err != nil {
+		return g, nil, err
+	}
+	if _, err := file.Seek(g.Offset, io.SeekStart); err != nil {
+		_ = file.Close()
+		return g, nil, err
+	}
+	return g, file, nil
 }
-
-var (
-	errTooMuch  = errors.New("the worker's marks are for more than the answer")
-	errTooShort = errors.New("the file is shorter than the worker's marks say")
-)
 
 // sendSpan sends the next n bytes of the file.
 func (h *handler) sendSpan(a *answer, r *http.Request, file *os.File, n int64, u *upstream) {
@@ -92,14 +89,17 @@ func (h *handler) sendSpan(a *answer, r *http.Request, file *os.File, n int64, u
 	}
 }
 
-// sendInline sends n bytes that come among the marks in the file's stead.
-func (h *handler) sendInline(a *answer, r *http.Request, file *os.File, marks io.Reader, n int64, u *upstream) {
-	body := &io.LimitedReader{R: marks, N: n}
+// sendInline sends bytes that come among the marks in the file's stead, and
+// returns how many there were.
+func (h *handler) sendInline(a *answer, r *http.Request, m *marks, u *upstream) int64 {
+	n, err := m.takeInline()
+	if err != nil {
+		h.brokeOff(r, u, err)
+	}
+	body := &io.LimitedReader{R: m.r, N: n}
 	h.relay(a, r, body, u)
 	if body.N > 0 {
 		h.brokeOff(r, u, io.ErrUnexpectedEOF)
 	}
-	if _, err := file.Seek(n, io.SeekCurrent); err != nil {
-		h.brokeOff(r, u, err)
-	}
+	return n
 }

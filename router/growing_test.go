@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -168,8 +169,8 @@ func TestPartOfAGrowingFile(t *testing.T) {
 func TestInlineBytesOfAGrowingFile(t *testing.T) {
 	c := newCache(t)
 	g := c.grow("0123456789")
-	g.write("012..567..")
-	g.steps = []step{mark(3), inline(2, "34"), mark(3), inline(1, "8"), inline(1, "9")}
+	g.write("01234.....")
+	g.steps = []step{mark(3), mark(2), inline(2, "56"), inline(1, "7"), inline(2, "89")}
 	c.start()
 	for range 3 {
 		_, body := c.get(g.path())
@@ -193,6 +194,7 @@ func TestGrowingFileThatBreaksOffNeverEndsCleanly(t *testing.T) {
 		"no mark":              {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte{0}) }},
 		"part of a mark":       {mark(50_000), func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte{0xff}) }},
 		"bytes beyond the end": {mark(99_998), inline(3, "xyz")},
+		"back to the file":     {mark(50_000), inline(1, "x"), mark(49_999)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCache(t)
@@ -305,6 +307,32 @@ func TestClientThatLeavesAGrowingFile(t *testing.T) {
 	<-left
 	assert.Equal(t, int64(5), c.records(1)[0].Bytes)
 	assert.NotContains(t, c.log.String(), "broke off", "a client that leaves is nobody's fault")
+}
+
+// The worker has said all it knows, and may end, long before a slow client has
+// its bytes.
+func TestSlowClientOfAGrowingFileKeepsNoWorker(t *testing.T) {
+	c := newCache(t)
+	g := c.grow("zeros")
+	g.length = 64 << 20 // more than sockets hold
+	require.NoError(t, g.file.Truncate(g.length))
+	told := make(chan struct{})
+	for range 4096 {
+		g.steps = append(g.steps, mark(16<<10))
+	}
+	g.steps = append(g.steps, func(http.ResponseWriter, *http.Request) { close(told) })
+	c.start()
+	response, err := c.client.Get("http://" + c.address() + g.path())
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	select {
+	case <-told:
+	case <-time.After(patience):
+		t.Fatal("the worker waits for the client")
+	}
+	n, err := io.Copy(io.Discard, response.Body)
+	require.NoError(t, err)
+	assert.Equal(t, g.length, n)
 }
 
 // Marks read to their end leave the connection to the worker for the next.
