@@ -18,7 +18,7 @@ import (
 func describeMachine() string {
 	lines := []string{
 		"when: " + time.Now().UTC().Format("2006-01-02 15:04 MST") + ", load average " + loadAverage() + " before the start",
-		fmt.Sprintf("command: `make bench ROUNDS=%d GIANT=%s`", *rounds, strings.ReplaceAll(humanize.IBytes(uint64(giant)), " ", "")),
+		fmt.Sprintf("command: `make bench ROUNDS=%d GIANT=%s BLOBS=%d`", *rounds, strings.ReplaceAll(humanize.IBytes(uint64(giant)), " ", ""), *blobs),
 		"machine: " + processor() + ", " + memorySize() + ", Linux " + release() + ", " + fileSystem(os.TempDir()),
 		"contestants: " + strings.Join([]string{
 			"registry-cache " + ownVersion() + " built with " + runtime.Version(),

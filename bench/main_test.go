@@ -15,6 +15,7 @@ var (
 	rounds = flag.Int("rounds", 5, "how often the contestants take turns; half as often for misses")
 	binary = flag.String("binary", "", "the registry-cache to measure, instead of what this tree builds")
 	giant  = int64(4 * giB)
+	blobs  = flag.Int("blobs", 1_000_000, "blobs in the large store that is cleaned; making a million takes two minutes, and 16 GiB")
 	doc    = flag.String("doc", "", "the document whose tables are replaced by those of this run, if it measured all rows")
 )
 

@@ -24,7 +24,7 @@ func BenchmarkCold(b *testing.B) { misses.run(b) }
 func coldRounds() int { return (*rounds + 1) / 2 }
 
 // sections are all that there is to measure.
-var sections = []*section{&hits, &misses}
+var sections = []*section{&hits, &misses, &store}
 
 const (
 	// internet is the latency of an upstream.

@@ -186,13 +186,13 @@ func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Rep
 }
 
 // sweep removes what leads to what is gone: of the whole store when a walk is
-// due, else what is known to be gone.
+// due, else what is known to be gone. Whoever wants a size waits for no more.
 func (c *cleaner) sweep(ctx context.Context, set config.Cleaner, s *survey, e *eviction) (images.Swept, error) {
 	o := images.Sweeping{Before: s.now.Add(-youngAge), Hosted: set.Hosted}
 	switch {
 	case c.options.DryRun:
 		return images.Swept{}, nil
-	case s.now.Sub(c.walked) >= walkEvery:
+	case c.options.To == nil && s.now.Sub(c.walked) >= walkEvery:
 		return s.Sweep(ctx, e.gone, o)
 	case e.blobs > 0:
 		return s.SweepEvicted(ctx, e.gone, o)
