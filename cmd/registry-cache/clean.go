@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -191,6 +190,3 @@ func (s *wantedSize) Set(text string) error {
 
 func (s *wantedSize) String() string { return s.text }
 func (*wantedSize) Type() string     { return "SIZE" }
-
-// atWhat is how a time is shown in tables: when, on the clock of who asks.
-func atWhat(t time.Time) string { return t.Local().Format("2006-01-02 15:04") }

@@ -28,7 +28,7 @@ func (c cleanText) print(out io.Writer) error {
 	if r.Blobs > 0 {
 		_, _ = fmt.Fprintln(w, "NAME\tSIZE\tLAST USED\tWHY")
 		for _, image := range r.Images {
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", image.Name, sizeText(image.Size), atWhat(image.Used), c.why(image))
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", image.Name, sizeText(image.Size), humanize.Time(image.Used), c.why(image))
 		}
 		if r.Loose > 0 {
 			_, _ = fmt.Fprintf(w, "%s\t%s\t\t\n", "(blobs of no image)", sizeText(r.Loose))
@@ -100,7 +100,7 @@ func (c cleanText) lines() (lines [][2]string) {
 		add("pushed", "%s/, %s", c.set.Hosted, c.keeping(r.Hosted))
 	}
 	if !r.Oldest.IsZero() {
-		add("used", "first %s, last %s", atWhat(r.Oldest), atWhat(r.Newest))
+		add("used", "first %s, last %s", humanize.Time(r.Oldest), humanize.Time(r.Newest))
 	}
 	return lines
 }
