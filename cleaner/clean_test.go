@@ -167,6 +167,16 @@ func TestCleanEvictsTheOldestImageWhole(t *testing.T) {
 	}
 }
 
+func TestSizesAreWhatTheDiskGives(t *testing.T) {
+	s := newStore(t)
+	before := s.bytes(t)
+	sparse := s.blob(t, "mostly a hole", 100)
+	require.NoError(t, os.Truncate(s.store.BlobPath(sparse), 1<<40))
+	require.EqualValues(t, blobBytes, s.bytes(t)-before)
+	r := s.run(t, config.Cleaner{MaxSize: s.bytes(t)})
+	require.Zero(t, r.Blobs, "a terabyte it is not")
+}
+
 func TestCleanDoesNothingBelowTheThreshold(t *testing.T) {
 	s := newStore(t)
 	d := s.layer(t, "a", 100)

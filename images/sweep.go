@@ -138,7 +138,7 @@ func (w *sweeper) empty(path string, emptied bool) bool {
 	if !emptied && !w.old(path, w.before) {
 		return false
 	}
-	if os.Remove(path) != nil {
+	if unix.Rmdir(path) != nil {
 		return false
 	}
 	w.swept.Dirs++

@@ -2,7 +2,6 @@ package images
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // parallelSweep sweeps several directories at once.
@@ -110,7 +110,7 @@ func (p *parallelSweep) layers() error {
 // prune removes a directory if it is empty, and those above it if that makes
 // them empty, but for the one of all repositories.
 func (w *sweeper) prune(path string) {
-	for top := w.store.repoDir(""); path != top && os.Remove(path) == nil; path = filepath.Dir(path) {
+	for top := w.store.repoDir(""); path != top && unix.Rmdir(path) == nil; path = filepath.Dir(path) {
 		w.swept.Dirs++
 	}
 }

@@ -2,6 +2,8 @@ package images
 
 import (
 	"context"
+	_ "crypto/sha256" // digest.Algorithm.Hash has those that are linked
+	_ "crypto/sha512"
 	"errors"
 	"io/fs"
 	"os"

@@ -120,6 +120,19 @@ func TestVerifyNamesTheImageOfABadManifest(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
+func TestVerifyKnowsAllAlgorithms(t *testing.T) {
+	s, _ := open(t)
+	for _, d := range []digest.Digest{digest.SHA512.FromString("x"), digest.SHA384.FromString("x"), digest.SHA512.FromString("y")} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(s.BlobPath(d)), 0o755))
+		require.NoError(t, os.WriteFile(s.BlobPath(d), []byte("x"), 0o600))
+	}
+	found := verify(t, s, images.Verifying{})
+	require.Equal(t, 3, found.Blobs)
+	require.Len(t, found.Bad, 1)
+	require.Equal(t, digest.SHA512.FromString("y"), found.Bad[0].Digest)
+	require.Equal(t, digest.SHA512.FromString("x"), found.Bad[0].Content)
+}
+
 func TestVerifyIsNoUse(t *testing.T) {
 	s, _ := open(t)
 	d := commit(t, s, "x")
