@@ -10,6 +10,7 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/sys/unix"
 )
 
 // meterEvery is how often a line says how far it is where no bar can be drawn.
@@ -29,10 +30,19 @@ type meter struct {
 
 func newMeter(out io.Writer, what string) *meter {
 	m := &meter{out: out, what: what, printed: time.Now()}
-	if f, ok := out.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
+	if f, ok := out.(*os.File); ok && isScreen(f) {
 		m.drawn = mpb.New(mpb.WithOutput(out), mpb.WithWidth(40), mpb.WithRefreshRate(150*time.Millisecond))
 	}
 	return m
+}
+
+// isScreen says whether f is a terminal that has lines to draw on.
+func isScreen(f *os.File) bool {
+	if !isatty.IsTerminal(f.Fd()) {
+		return false
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	return err == nil && size.Row > 0 && size.Col > 0
 }
 
 // set says how many bytes are done of how many. It may be called by any
@@ -49,7 +59,7 @@ func (m *meter) set(done, all int64) {
 		}
 	case m.bar == nil:
 		m.bar = m.drawn.AddBar(all,
-			mpb.PrependDecorators(decor.Name(m.what+" ")),
+			mpb.PrependDecorators(decor.Name(m.what)),
 			mpb.AppendDecorators(
 				decor.Percentage(decor.WC{W: 5}),
 				decor.CountersKibiByte("  % .1f of % .1f"),
