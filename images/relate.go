@@ -26,7 +26,8 @@ func (v *Inventory) Relate(ctx context.Context) error {
 	v.Manifests = make([]HeldManifest, 0, len(manifests))
 	v.platforms = map[int32]string{}
 	texts := map[string]string{}
-	// One at a time would spend more on channels than on manifests.
+	// One at a time would spend more on channels than on manifests. They come in
+	// the order of Blobs, so Needs do.
 	err = inOrder(ctx, slices.Collect(slices.Chunk(manifests, 64)), v.readManifests, func(read []readManifest) {
 		for _, m := range read {
 			m.MediaType = intern(texts, m.MediaType)
@@ -40,8 +41,6 @@ func (v *Inventory) Relate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	slices.SortFunc(v.Needs, func(a, b Need) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
-	v.Needs = slices.Compact(v.Needs)
 	for _, d := range fresh {
 		needs, err := v.store.Needs(d)
 		if err != nil {
@@ -68,23 +67,53 @@ func intern(texts map[string]string, s string) string {
 // that are linked but not in the inventory: most are gone, some have just
 // landed.
 func (v *Inventory) readLinks(ctx context.Context) (fresh []digest.Digest, err error) {
+	var repos []string
 	err = v.store.walkRepositories(ctx, "", func(repo string) error {
-		id := int32(len(v.Repositories))
-		before := len(v.Links)
+		repos = append(repos, repo)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = inOrder(ctx, slices.Collect(slices.Chunk(repos, 64)), v.linksOf, func(read []repositoryLinks) {
+		for _, r := range read {
+			id := int32(len(v.Repositories))
+			for _, i := range r.manifests {
+				v.Links = append(v.Links, ManifestLink{id, i})
+			}
+			if len(r.manifests) > 0 {
+				v.Repositories = append(v.Repositories, r.name)
+			}
+			fresh = append(fresh, r.fresh...)
+		}
+	})
+	return fresh, err
+}
+
+type repositoryLinks struct {
+	name      string
+	manifests []int32
+	fresh     []digest.Digest
+}
+
+func (v *Inventory) linksOf(ctx context.Context, repos []string) ([]repositoryLinks, error) {
+	read := make([]repositoryLinks, 0, len(repos))
+	for _, repo := range repos {
+		links := repositoryLinks{name: repo}
 		err := eachDigest(ctx, filepath.Join(v.store.repoDir(repo), string(Manifest)), func(_ string, d digest.Digest) error {
 			if i, here := v.Find(d); here {
-				v.Links = append(v.Links, ManifestLink{id, i})
+				links.manifests = append(links.manifests, i)
 			} else if _, err := v.store.StatBlob(d); err == nil {
-				fresh = append(fresh, d)
+				links.fresh = append(links.fresh, d)
 			}
 			return nil
 		})
-		if len(v.Links) > before {
-			v.Repositories = append(v.Repositories, repo)
+		if err != nil {
+			return nil, err
 		}
-		return err
-	})
-	return fresh, err
+		read = append(read, links)
+	}
+	return read, nil
 }
 
 type readManifest struct {
@@ -141,6 +170,8 @@ func (v *Inventory) relate(i int32, doc ManifestDoc) readManifest {
 			m.config = to
 		}
 	}
+	slices.SortFunc(m.needs, func(a, b Need) int { return cmp.Compare(a.To, b.To) })
+	m.needs = slices.Compact(m.needs)
 	return m
 }
 
