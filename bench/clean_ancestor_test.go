@@ -29,7 +29,7 @@ func measureRoom(b *testing.B) []*series {
 	size := humanize.Comma(roomBlobs) + " blobs, "
 	tenth := roomBlobs / imageBlobs / 10
 	one := newSeries(size+"room for one image", "ms", atMostTimes(1, ancestor))
-	each := newSeries(fmt.Sprintf("%seach of %d images", size, tenth), "ms", atMostTimes(0.1, ancestor))
+	each := newSeries(size+fmt.Sprintf("room for %d images, each", tenth), "ms", atMostTimes(0.1, ancestor))
 
 	c := cleaning{b, storeOf(b, roomBlobs)}
 	find := finder{b, storeOf(b, roomBlobs)}

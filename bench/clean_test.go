@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/dustin/go-humanize"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"registrycache/e2e/harness"
 	"registrycache/images"
@@ -61,9 +63,25 @@ func measureFullStore(b *testing.B) []*series {
 func storeOf(b *testing.B, blobs int) string {
 	b.Helper()
 	dir := harness.TempDir(b)
+	b.Cleanup(func() { removeParts(b, dir) })
 	imagestest.Make(b, dir, imagestest.OfBlobs(blobs))
 	syscall.Sync() // what it wrote is not to be paid for by what is measured
 	return dir
+}
+
+// removeParts removes a large store, several directories at once.
+func removeParts(b *testing.B, dir string) {
+	b.Helper()
+	var parts errgroup.Group
+	parts.SetLimit(4)
+	for _, pattern := range []string{"blobs/*/*", "repositories/*/*"} {
+		paths, err := filepath.Glob(filepath.Join(dir, "docker/registry/v2", pattern))
+		require.NoError(b, err)
+		for _, path := range paths {
+			parts.Go(func() error { return os.RemoveAll(path) })
+		}
+	}
+	require.NoError(b, parts.Wait())
 }
 
 // cleaning runs registry-cache clean on a store.
