@@ -69,6 +69,7 @@ func (r *Removal) Run(ctx context.Context) error {
 		}
 	}
 	r.Freed = Amount{}
+	defer func() { r.listing.inventory.store.CountRemoved(r.Freed.Bytes) }()
 	for _, blobs := range r.steps {
 		if err := ctx.Err(); err != nil {
 			return err

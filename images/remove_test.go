@@ -79,8 +79,13 @@ func TestRemoveAnImage(t *testing.T) {
 	require.Equal(t, images.Amount{Blobs: 3, Bytes: 3 * 4096}, r.Freed)
 	require.Equal(t, before, tree(t, dir), "a plan changes nothing")
 
+	growth := s.Growth()
+	require.NoError(t, growth.Reset())
 	removed(t, s, "quay.io/org/a:1")
 	require.Equal(t, []string{"quay.io/b:1"}, names(t, s))
+	bytes, err := growth.Bytes()
+	require.NoError(t, err)
+	require.EqualValues(t, -3*4096, bytes, "a cleaner that runs learns of it")
 	l := list(t, s)
 	require.True(t, l.Images[0].Complete())
 	require.Zero(t, l.Loose)
