@@ -111,6 +111,26 @@ func TestImagesTable(t *testing.T) {
 	require.NotContains(t, out, "\x1b", "nothing that a terminal obeys")
 }
 
+func TestImagesOnATerminal(t *testing.T) {
+	s := cachedStore(t)
+	cached(t, s, "quay.io/podman/hello", "layer", 100, 3, "1", "2", "3", "4", "5")
+	blob(t, s, "loose", 1, 1)
+	screen, program := terminal(t)
+	root := rootCommand()
+	root.SetArgs([]string{"images"})
+	root.SetOut(program)
+	require.NoError(t, root.Execute())
+	shown := ""
+	const last = "1 image, 112 KiB in 4 blobs, 4.0 KiB of it in 1 blob of no image"
+	for !strings.Contains(shown, last) {
+		buffer := make([]byte, 4096)
+		n, err := screen.Read(buffer)
+		require.NoError(t, err, shown)
+		shown += string(buffer[:n])
+	}
+	require.Contains(t, shown, " 1,2,3 +2 ")
+}
+
 func TestImagesJSON(t *testing.T) {
 	s := cachedStore(t)
 	d := cached(t, s, "registry.lab_5000/team/app", "layer", 100, 3, "v1")
