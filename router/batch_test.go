@@ -112,7 +112,7 @@ func TestPiecesShrinkAsTransfersGrow(t *testing.T) {
 	assert.Equal(t, tlsRecord, pieceSize(1<<20))
 	for n := int64(1); n < 1<<13; n++ {
 		size := pieceSize(n)
-		assert.LessOrEqual(t, n*int64(size), int64(max(pieceBudget, n*tlsRecord)))
+		assert.LessOrEqual(t, n*int64(size), max(pieceBudget, n*tlsRecord))
 		assert.Zero(t, size%tlsRecord)
 		if n > 1 {
 			assert.LessOrEqual(t, size, pieceSize(n-1))

@@ -18,7 +18,7 @@ const (
 	maxPiece = 15 * tlsRecord
 	// pieceBudget bounds the memory of all pieces that wait for slow clients:
 	// the more transfers, the smaller their pieces, down to a record.
-	pieceBudget = 64 << 20
+	pieceBudget = 32 << 20
 )
 
 // sendPieces sends src through dst, which encrypts it, and b in pieces of

@@ -164,7 +164,8 @@ var wires = sync.Pool{New: func() any { return new([]byte) }}
 func (e *hit) writeTo(conn net.Conn, method string, now time.Time) (int64, error) {
 	pooled := wires.Get().(*[]byte)
 	defer wires.Put(pooled)
-	wire := append((*pooled)[:0], "HTTP/1.1 200 OK\r\n"...)
+	wire := (*pooled)[:0]
+	wire = append(wire, "HTTP/1.1 200 OK\r\n"...)
 	wire = append(wire, e.wire...)
 	wire = append(wire, "Age: "...)
 	wire = strconv.AppendInt(wire, int64(e.age(now)), 10)
