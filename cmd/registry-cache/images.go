@@ -33,9 +33,9 @@ SIZE less SHARED is what removing the image frees. LAST USED is what the cleaner
 goes by: an image is used when it is pulled, or an index that lists it. COMPLETE
 says whether all that was pulled of it can be pulled again without the upstream.
 
-Names are read as in a pull, and without a tag mean all of a repository. In
-patterns, as in pin of CONFIG_FILE, * stands for a part of a name, and at the
-end for any number of parts.`,
+Names are read as in a pull, and without a tag mean all of a repository, or of
+an upstream. In patterns, as in pin of CONFIG_FILE, * stands for a part of a
+name, and at the end for any number of parts.`,
 		Example: `  registry-cache images
   registry-cache images --sort size quay.io/podman/hello 'docker.io/*'
   registry-cache images --sort use --reverse --json | jq -r '.images[] | select(.complete | not) | .name'`,

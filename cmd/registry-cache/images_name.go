@@ -127,7 +127,7 @@ type chosen struct {
 }
 
 // match returns the images that a name stands for. Without tag and digest that
-// is all of a repository.
+// is all of a repository, or all repositories below.
 func (name imageName) match(list []images.Image) (found []chosen) {
 	if name.pattern != nil {
 		for i, image := range list {
@@ -143,6 +143,9 @@ func (name imageName) match(list []images.Image) (found []chosen) {
 		return found
 	}
 	repo := name.repository(list)
+	if repo == "" && name.tag == "" && name.digest == "" {
+		return name.below(list)
+	}
 	for i, image := range list {
 		switch {
 		case image.Repository != repo:
@@ -157,6 +160,22 @@ func (name imageName) match(list []images.Image) (found []chosen) {
 		}
 	}
 	return found
+}
+
+// below returns the images of all repositories whose names begin with the parts
+// of the name, such as an upstream.
+func (name imageName) below(list []images.Image) (found []chosen) {
+	for _, repo := range name.repositories {
+		for i, image := range list {
+			if strings.HasPrefix(image.Repository, repo+"/") {
+				found = append(found, chosen{image: i})
+			}
+		}
+		if len(found) > 0 {
+			return found
+		}
+	}
+	return nil
 }
 
 func matchTags(p images.Pattern, tags []string) (matching []string) {

@@ -188,6 +188,9 @@ func TestImagesAreSortedAndChosen(t *testing.T) {
 		"localhost/busybox":                      {busybox},
 		"quay.io/podman/hello:v1":                {v1},
 		"quay.io/*":                              {latest, v1},
+		"quay.io":                                {latest, v1},
+		"q/podman":                               {latest, v1},
+		"docker.io/library":                      {busybox},
 		"*/podman/hello:v?":                      {v1},
 		"quay.io/podman/hello:v1 busybox":        {busybox, v1},
 	} {
@@ -256,6 +259,8 @@ func TestImagesRemove(t *testing.T) {
 
 	_, err = execute(t, "images", "rm", "*")
 	require.ErrorContains(t, err, "no image matches", "what was pushed must be named")
+	_, err = execute(t, "images", "rm", "local")
+	require.ErrorContains(t, err, "local:latest is not cached", "only a pattern takes more than one image")
 	_, err = execute(t, "images", "rm", "local/*")
 	require.NoError(t, err)
 	require.Empty(t, listed(t))
