@@ -45,11 +45,11 @@ type Removal struct {
 	links []goingLink
 }
 
-// goingLink is one that goes from a repository.
+// goingLink is one that goes from the repository of an image.
 type goingLink struct {
-	repo string
-	kind Kind
-	blob int32
+	// image is a place in Removal.Images.
+	image, blob int32
+	kind        Kind
 }
 
 // Run removes what was planned, and corrects the plan where something else
@@ -136,5 +136,5 @@ func (r *Removal) unlink(l goingLink, k Kind) error {
 		return nil
 	}
 	v := r.listing.inventory
-	return v.store.unlink(l.repo, k, v.Digest(l.blob), v.Taken)
+	return v.store.unlink(r.Images[l.image].Repository, k, v.Digest(l.blob), v.Taken)
 }

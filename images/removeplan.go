@@ -163,8 +163,8 @@ func (p *removalPlan) keepPushed(ctx context.Context, hosted string) error {
 // nothing is left that looks whole but is not.
 func (p *removalPlan) divide() {
 	p.steps = make([][]int32, 3)
-	seen := map[int32]bool{}
-	for _, image := range p.Images {
+	seen := make([]bool, len(p.needed))
+	for i, image := range p.Images {
 		of := p.repositories[image.Repository]
 		for _, blob := range p.closure(image.top) {
 			kind := Layer
@@ -172,7 +172,7 @@ func (p *removalPlan) divide() {
 				kind = Manifest
 			}
 			if !of[blob] {
-				p.links = append(p.links, goingLink{image.Repository, kind, blob})
+				p.links = append(p.links, goingLink{int32(i), blob, kind})
 			}
 			if p.needed[blob] || seen[blob] {
 				continue
