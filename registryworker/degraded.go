@@ -10,8 +10,8 @@ import (
 	"registrycache/registryworker/fill"
 )
 
-// storeHealth is the metric that says whether the store is written at present.
-// The supervisor's /readyz goes by it, and repeats the reason.
+// storeHealth says whether the store is written at present, as a metric and to
+// the supervisor, whose /readyz repeats the reason.
 type storeHealth struct{ degraded func() error }
 
 var degradedDesc = prometheus.NewDesc("registry_cache_store_degraded",
@@ -20,11 +20,19 @@ var degradedDesc = prometheus.NewDesc("registry_cache_store_degraded",
 func (storeHealth) Describe(ch chan<- *prometheus.Desc) { ch <- degradedDesc }
 
 func (h storeHealth) Collect(ch chan<- prometheus.Metric) {
-	value, reason := 0.0, ""
-	if err := h.degraded(); err != nil {
-		value, reason = 1, reasonOf(err)
+	value, reason := 0.0, h.reason()
+	if reason != "" {
+		value = 1
 	}
 	ch <- prometheus.MustNewConstMetric(degradedDesc, prometheus.GaugeValue, value, reason)
+}
+
+// reason is "" while the store is written.
+func (h storeHealth) reason() string {
+	if err := h.degraded(); err != nil {
+		return reasonOf(err)
+	}
+	return ""
 }
 
 // reasonOf puts an error into few words, which are few in number too. All of it

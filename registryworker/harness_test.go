@@ -100,7 +100,7 @@ func startWorker(t *testing.T, dir, upstreamURL string, change ...func(*config.W
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- Run(ctx, s, ln, zerolog.New(w.log).Level(level), prometheus.NewRegistry(), func() { close(ready) })
+		done <- Run(ctx, s, ln, zerolog.New(w.log).Level(level), prometheus.NewRegistry(), func(func() string) { close(ready) })
 	}()
 	w.stop = sync.OnceFunc(func() {
 		transport.CloseIdleConnections()

@@ -29,9 +29,10 @@ const (
 )
 
 // Run serves the upstream on ln until ctx is done; then it finishes what is in
-// flight and returns nil. ready is called once requests are answered. Run takes
+// flight and returns nil. ready is called once requests are answered, with what
+// tells from then on why the store is not written, and "" while it is. Run takes
 // over logrus' standard logger, which distribution logs to.
-func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logger, reg prometheus.Registerer, ready func()) error {
+func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logger, reg prometheus.Registerer, ready func(degraded func() string)) error {
 	bridgeLogs(log)
 	store, err := images.Open(s.StoreDir)
 	if err != nil {
@@ -52,7 +53,8 @@ func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logg
 		ParallelFrom: s.Upstream.ParallelFrom, Connections: s.Upstream.Connections, MaxBlob: s.MaxBlob,
 	})
 	defer closeFills(fills, log)
-	if err := ofUpstream.Register(storeHealth{fills.Degraded}); err != nil {
+	health := storeHealth{fills.Degraded}
+	if err := ofUpstream.Register(health); err != nil {
 		return err
 	}
 	cache, err := pullthrough.New(pullthrough.Options{
@@ -67,7 +69,7 @@ func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logg
 	if err != nil {
 		return err
 	}
-	return serve(ctx, ln, cache.Handler(app), s.Drain, log, ready)
+	return serve(ctx, ln, cache.Handler(app), s.Drain, log, func() { ready(health.reason) })
 }
 
 func closeFills(fills *fill.Engine, log zerolog.Logger) {

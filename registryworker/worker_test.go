@@ -322,7 +322,7 @@ func TestRunReportsWhatCannotWork(t *testing.T) {
 		"upstream": {Upstream: config.Upstream{Name: "q", Path: "q", URL: "::"}, StoreDir: t.TempDir()},
 	} {
 		ln, _ := listen(t)
-		err := Run(t.Context(), s, ln, zerolog.Nop(), prometheus.NewRegistry(), func() { t.Error("ready") })
+		err := Run(t.Context(), s, ln, zerolog.Nop(), prometheus.NewRegistry(), func(func() string) { t.Error("ready") })
 		require.Error(t, err, name)
 		require.NoError(t, ln.Close())
 	}

@@ -39,8 +39,9 @@ func serveAdmin(l net.Listener, router *process, list func() []*process, logger 
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.HandleFunc("GET /readyz", a.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(newMerged(list), promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, // one bad metric must not hide the others
-		ErrorLog:      errorLog,
+		ErrorHandling:      promhttp.ContinueOnError, // one bad metric must not hide the others
+		ErrorLog:           errorLog,
+		DisableCompression: true, // a compressor has ten times the memory of what it would compress
 	}))
 	a.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
 	go func() { _ = a.http.Serve(l) }()

@@ -22,7 +22,8 @@ func newAdminClient(path string) *adminClient {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", path)
 		},
-		DisableKeepAlives: true, // the next question is seconds away
+		DisableKeepAlives:  true, // the next question is seconds away
+		DisableCompression: true,
 	}}}
 }
 
@@ -47,9 +48,7 @@ func (c *adminClient) get(ctx context.Context, path, accept string) (*http.Respo
 // when ctx ends before.
 func (c *adminClient) waitReady(ctx context.Context) bool {
 	for {
-		resp, err := c.get(ctx, "/healthz", "*/*")
-		if err == nil {
-			resp.Body.Close()
+		if _, err := c.health(ctx); err == nil {
 			return true
 		}
 		// One request waits for as long as it takes. It fails if the process
@@ -60,6 +59,21 @@ func (c *adminClient) waitReady(ctx context.Context) bool {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// maxReason is the most that is read of a reason, in bytes.
+const maxReason = 1 << 10
+
+// health waits until the process is ready, and returns why it does its work
+// only in part, if so.
+func (c *adminClient) health(ctx context.Context) (degraded string, err error) {
+	resp, err := c.get(ctx, "/healthz", "*/*")
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReason))
+	return string(body), err
 }
 
 // gather returns the metrics of the process.

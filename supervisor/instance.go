@@ -22,7 +22,8 @@ const outputGrace = time.Second
 // instance is one running process. It is a struct of functions so that the
 // logic of restarts can be tested without processes.
 type instance struct {
-	pid int
+	pid   int
+	began time.Time
 	// ready is closed once the process does its work.
 	ready <-chan struct{}
 	// exited is closed once the process has ended and its last line of output
@@ -32,7 +33,9 @@ type instance struct {
 	// signal and send do nothing once the process has ended.
 	signal func(os.Signal)
 	// send makes settings the ones that the process has, without waiting.
-	send   func(settings any)
+	send func(settings any)
+	// health returns why a ready process does its work only in part, if so.
+	health func(context.Context) (degraded string, err error)
 	gather func(context.Context) ([]*dto.MetricFamily, error)
 }
 
@@ -120,6 +123,7 @@ func (l *launcher) launch(name string, argv []string, listener *socket, settings
 	}()
 	return &instance{
 		pid:    run.cmd.Process.Pid,
+		began:  time.Now(),
 		ready:  ready,
 		exited: exited,
 		state:  func() string { return run.cmd.ProcessState.String() },
@@ -131,6 +135,7 @@ func (l *launcher) launch(name string, argv []string, listener *socket, settings
 			}
 			newest <- settings
 		},
+		health: client.health,
 		gather: client.gather,
 	}, nil
 }

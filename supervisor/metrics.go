@@ -9,42 +9,15 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	dto "github.com/prometheus/client_model/go"
 	"google.golang.org/protobuf/proto"
+
+	"registrycache/supervisor/child"
 )
 
 // scrapeTimeout bounds the wait for one process, well within the 10 s that
 // Prometheus waits by default.
 const scrapeTimeout = 3 * time.Second
-
-var (
-	upDesc = prometheus.NewDesc("registry_cache_process_up",
-		"Whether the process does its work (1) or is starting, pausing before a restart, or draining (0).",
-		[]string{"process"}, nil)
-	restartsDesc = prometheus.NewDesc("registry_cache_process_restarts_total",
-		"How often the process ended by itself and was started again.",
-		[]string{"process"}, nil)
-)
-
-// processMetrics are the metrics about the processes of list.
-type processMetrics struct{ list func() []*process }
-
-func (processMetrics) Describe(ch chan<- *prometheus.Desc) {
-	ch <- upDesc
-	ch <- restartsDesc
-}
-
-func (m processMetrics) Collect(ch chan<- prometheus.Metric) {
-	for _, p := range m.list() {
-		status, up := p.report(), 0.0
-		if status.State == Ready {
-			up = 1
-		}
-		ch <- prometheus.MustNewConstMetric(upDesc, prometheus.GaugeValue, up, status.Name)
-		ch <- prometheus.MustNewConstMetric(restartsDesc, prometheus.CounterValue, float64(status.Restarts), status.Name)
-	}
-}
 
 // merged gathers the metrics of all processes, this one included, as one set.
 type merged struct {
@@ -63,9 +36,8 @@ func newMerged(list func() []*process) *merged {
 		}, []string{"process"}),
 	}
 	m.own.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		processMetrics{list},
+		child.GoMetrics(),
+		processMetrics{list: list, began: time.Now()},
 		m.failed,
 	)
 	return m
@@ -93,25 +65,21 @@ func (m *merged) Gather() ([]*dto.MetricFamily, error) {
 	if err != nil {
 		return nil, err
 	}
-	sources[len(processes)] = already(own, "supervisor")
+	sources[len(processes)] = already(own, supervisorName)
 	return sources.Gather()
 }
 
 // already is a Gatherer of families that the process called name has given.
 func already(families []*dto.MetricFamily, name string) prometheus.Gatherer {
 	for _, f := range families {
-		if isRuntime(f.GetName()) {
+		// Every process has metrics of its runtime.
+		if strings.HasPrefix(f.GetName(), "go_") {
 			for _, m := range f.GetMetric() {
 				label(m, name)
 			}
 		}
 	}
 	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return families, nil })
-}
-
-// isRuntime says whether every process has metrics of that name.
-func isRuntime(name string) bool {
-	return strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_")
 }
 
 // label says in m which process it is from. Labels are sorted by name.

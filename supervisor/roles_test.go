@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/rs/zerolog"
 
 	"registrycache/config"
@@ -62,13 +60,15 @@ func playWorker(ctx context.Context, p *child.Process, first config.Worker, _ <-
 		<-held.Done()
 		fmt.Fprint(w, "released")
 	})
-	degraded := promauto.With(p.Registry).NewGaugeVec(prometheus.GaugeOpts{Name: metricDegraded}, []string{"upstream", "reason"})
-	mux.HandleFunc("/full", func(_ http.ResponseWriter, _ *http.Request) {
-		degraded.WithLabelValues(first.Upstream.Name, "no space left").Set(1)
+	var full atomic.Bool
+	p.ReadyBut(func() string {
+		if full.Load() {
+			return "no space left"
+		}
+		return ""
 	})
-	mux.HandleFunc("/empty", func(_ http.ResponseWriter, _ *http.Request) {
-		degraded.WithLabelValues(first.Upstream.Name, "no space left").Set(0)
-	})
+	mux.HandleFunc("/full", func(http.ResponseWriter, *http.Request) { full.Store(true) })
+	mux.HandleFunc("/empty", func(http.ResponseWriter, *http.Request) { full.Store(false) })
 	mux.HandleFunc("/release", func(http.ResponseWriter, *http.Request) { release() })
 	mux.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { go panic("test panic") })
 	mux.HandleFunc("/say", func(http.ResponseWriter, *http.Request) {

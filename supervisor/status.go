@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 )
@@ -28,15 +29,17 @@ type Status struct {
 	// PID is 0 while there is no process.
 	PID      int `json:"pid,omitempty"`
 	Restarts int `json:"restarts"`
+	// Since is when the process with that PID was started.
+	Since time.Time `json:"-"`
 }
 
 // show publishes what the process is doing, and the instance that does it.
 func (p *process) show(state State, i *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.status.State, p.status.PID = state, 0
+	p.status.State, p.status.PID, p.status.Since = state, 0, time.Time{}
 	if i != nil {
-		p.status.PID = i.pid
+		p.status.PID, p.status.Since = i.pid, i.began
 	}
 	p.current = i
 }
@@ -50,13 +53,31 @@ func (p *process) report() Status {
 
 var errNotReady = errors.New("not ready")
 
-// gather returns the metrics of the process.
-func (p *process) gather(ctx context.Context) ([]*dto.MetricFamily, error) {
+// ready returns the instance to ask.
+func (p *process) ready() (*instance, error) {
 	p.mu.Lock()
 	i := p.current
 	p.mu.Unlock()
 	if i == nil || !i.isReady() {
 		return nil, errNotReady
+	}
+	return i, nil
+}
+
+// health returns why the process does its work only in part, if so.
+func (p *process) health(ctx context.Context) (degraded string, err error) {
+	i, err := p.ready()
+	if err != nil {
+		return "", err
+	}
+	return i.health(ctx)
+}
+
+// gather returns the metrics of the process.
+func (p *process) gather(ctx context.Context) ([]*dto.MetricFamily, error) {
+	i, err := p.ready()
+	if err != nil {
+		return nil, err
 	}
 	return i.gather(ctx)
 }

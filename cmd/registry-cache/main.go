@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"registrycache/config"
@@ -22,6 +23,8 @@ const (
 )
 
 func main() {
+	// Samples of what is allocated are for profiles, which are taken on demand.
+	runtime.MemProfileRate = 0
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := rootCommand().ExecuteContext(ctx)
 	stop()

@@ -33,7 +33,7 @@ func roleCommand(use string, args cobra.PositionalArgs, run func() error) *cobra
 
 func runWorker() error {
 	return child.Run("worker", func(ctx context.Context, p *child.Process, s config.Worker, _ <-chan config.Worker) error {
-		return registryworker.Run(ctx, s, p.Listener, p.Log, p.Registry, p.Ready)
+		return registryworker.Run(ctx, s, p.Listener, p.Log, p.Registry, p.ReadyBut)
 	})
 }
 

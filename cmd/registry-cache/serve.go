@@ -13,6 +13,7 @@ import (
 
 	"registrycache/config"
 	"registrycache/supervisor"
+	"registrycache/supervisor/idleheap"
 )
 
 func serveCommand() *cobra.Command {
@@ -35,6 +36,7 @@ func serve(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	idleheap.Keep()
 	out := logOutput(cfg.LogFormat)
 	log := newLogger(out, cfg.LogLevel)
 	for _, notice := range cfg.Notices {

@@ -1,6 +1,7 @@
 package child
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -14,6 +15,8 @@ type admin struct {
 	server *http.Server
 	ready  chan struct{}
 	once   sync.Once
+	// degraded is set before ready is closed.
+	degraded func() string
 }
 
 func serveAdmin(l net.Listener, p *Process) *admin {
@@ -21,20 +24,27 @@ func serveAdmin(l net.Listener, p *Process) *admin {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", a.healthz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(p.Registry, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, // one bad metric must not hide the others
+		ErrorHandling:      promhttp.ContinueOnError, // one bad metric must not hide the others
+		DisableCompression: true,                     // a compressor has many times the memory of what it would compress
 	}))
 	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = a.server.Serve(l) }()
 	return a
 }
 
-func (a *admin) markReady() { a.once.Do(func() { close(a.ready) }) }
+func (a *admin) markReady(degraded func() string) {
+	a.once.Do(func() {
+		a.degraded = degraded
+		close(a.ready)
+	})
+}
 
-// healthz answers once the role is ready, so that one request waits for it.
+// healthz answers once the role is ready, so that one request waits for it. The
+// body says why it does its work only in part; it is empty if it does all.
 func (a *admin) healthz(w http.ResponseWriter, r *http.Request) {
 	select {
 	case <-a.ready:
-		w.WriteHeader(http.StatusOK)
+		_, _ = io.WriteString(w, a.degraded())
 	case <-r.Context().Done():
 	}
 }

@@ -9,8 +9,9 @@ import (
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
+
+	"registrycache/supervisor/idleheap"
 )
 
 // The file descriptors that the supervisor hands down.
@@ -28,10 +29,14 @@ type Process struct {
 	// Listener is nil for roles that serve nothing. Closing it leaves the
 	// socket itself open: the supervisor holds it for the next process.
 	Listener net.Listener
-	// Ready says that the role does its work from now on. It may be called
-	// more than once.
-	Ready func()
+	// ReadyBut says that the role does its work from now on. It may be called
+	// more than once; the first counts. degraded tells at any time why the role
+	// does its work only in part, in a few words, or "" if it does all.
+	ReadyBut func(degraded func() string)
 }
+
+// Ready is ReadyBut for a role that does all its work or none.
+func (p *Process) Ready() { p.ReadyBut(func() string { return "" }) }
 
 // Run is the whole life of a process in the role called name. It reads the
 // role's first settings and calls f, whose ctx ends on SIGTERM. Later settings
@@ -45,6 +50,7 @@ func Run[T any](name string, f func(ctx context.Context, p *Process, first T, up
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	showName()
+	idleheap.Keep()
 
 	control, err := openControl[T](controlFD)
 	if err != nil {
@@ -56,10 +62,7 @@ func Run[T any](name string, f func(ctx context.Context, p *Process, first T, up
 	}
 	p := &Process{Name: name, Log: newLogger(os.Stderr, level), Registry: prometheus.NewRegistry()}
 	bridgeStandardLog(p.Log)
-	p.Registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	)
+	p.Registry.MustRegister(GoMetrics())
 	go func() {
 		p.Log.Debug().Err(control.follow()).Msg("the supervisor is gone")
 		os.Exit(1)
@@ -74,7 +77,7 @@ func Run[T any](name string, f func(ctx context.Context, p *Process, first T, up
 	}
 	admin := serveAdmin(adminListener, p)
 	defer admin.Close()
-	p.Ready = admin.markReady
+	p.ReadyBut = admin.markReady
 	return f(ctx, p, first, control.updates)
 }
 
