@@ -22,9 +22,13 @@ type object = map[string]any
 // manifests reads the documents of a file in deploy/, by kind.
 func manifests(t *testing.T, file string) map[string]object {
 	t.Helper()
-	root, err := harness.ModuleRoot()
-	require.NoError(t, err)
-	f, err := os.Open(filepath.Join(root, "deploy", file))
+	return documents(t, filepath.Join(deployDir(t), file))
+}
+
+// documents reads the documents of a file, by kind.
+func documents(t *testing.T, path string) map[string]object {
+	t.Helper()
+	f, err := os.Open(path)
 	require.NoError(t, err)
 	defer func() { _ = f.Close() }()
 	all := map[string]object{}
@@ -62,7 +66,7 @@ func podSpec(t *testing.T, all map[string]object) object {
 func TestManifestsFitTogether(t *testing.T) {
 	t.Parallel()
 	all := manifests(t, "deployment.yaml")
-	claim := manifests(t, "storage.yaml")["PersistentVolumeClaim"]
+	claim := manifests(t, "kustomize/base/storage.yaml")["PersistentVolumeClaim"]
 	spec := podSpec(t, all)
 	name := func(o object) string { return at[string](t, o, "metadata", "name") }
 	volumes := map[string]object{}
