@@ -146,6 +146,11 @@ func TestKustomize(t *testing.T) {
 	require.Equal(t, []string{"ConfigMap", "Deployment", "PersistentVolumeClaim", "Secret", "Service"}, kinds(base))
 	require.Equal(t, []string{"ConfigMap", "Deployment", "PersistentVolumeClaim", "Route", "Secret", "Service"}, kinds(overlay))
 
+	for _, all := range []map[string]object{base, overlay} {
+		require.Equal(t, "/healthz", at[string](t, podSpec(t, all), "containers", 0, "livenessProbe", "httpGet", "path"))
+		require.Equal(t, "/readyz", at[string](t, podSpec(t, all), "containers", 0, "readinessProbe", "httpGet", "path"))
+	}
+
 	spec := podSpec(t, overlay)
 	require.NotContains(t, at[object](t, spec, "securityContext"), "fsGroup", "the namespace has its own range")
 	require.NotContains(t, at[object](t, spec, "securityContext"), "runAsUser")
