@@ -14,8 +14,10 @@ import (
 )
 
 const (
-	// again is how long a use stands for further ones of the same blob.
-	again = time.Minute
+	// again is how long a use stands for further ones of the same blob. It costs
+	// an inode written now and then. A store that is small for what is pulled
+	// turns over within minutes, so a minute would be too rough a clock for it.
+	again = 10 * time.Second
 	// maxBumped and maxNeeds bound the memory: blobs bumped of late, and
 	// digests that manifests need, each about 100 bytes, in two halves.
 	maxBumped = 32 << 10
@@ -103,7 +105,7 @@ func (u *uses) image(d digest.Digest, t time.Time) {
 }
 
 // touch records the use of a blob and says whether that was news: not if it is
-// not here, nor within a minute of the last time.
+// not here, nor within so short a time of the last.
 func (u *uses) touch(d digest.Digest, t time.Time) bool {
 	if last, ok := u.bumped.get(d); ok && t.Sub(last) < again {
 		return false
