@@ -22,8 +22,12 @@ func newAdminClient(path string) *adminClient {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "unix", path)
 		},
-		DisableKeepAlives:  true, // the next question is seconds away
 		DisableCompression: true,
+		// One connection is kept for the next question, seconds away: it has
+		// less memory than what a new one each time leaves behind.
+		MaxIdleConnsPerHost: 1,
+		ReadBufferSize:      2 << 10,
+		WriteBufferSize:     1 << 10,
 	}}}
 }
 

@@ -7,12 +7,14 @@
 //     open here and queue connections until the next process accepts them;
 //   - a child that keeps dying is started again with growing pauses, and
 //     touches no other;
+//   - one that hangs, and answers nothing for a minute and a half, is killed
+//     and started again;
 //   - a worker's credentials reach that worker alone, over a pipe, never by
 //     argument, environment, file or log;
 //   - children end with the supervisor, also when it is killed;
 //   - a reload touches only what changed, and a configuration with mistakes
 //     changes nothing.
 //
-// It notices children that end, not children that hang. The role packages are
-// not imported: package child is the other side of the contract.
+// The role packages are not imported: package child is the other side of the
+// contract.
 package supervisor

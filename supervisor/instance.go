@@ -119,6 +119,7 @@ func (l *launcher) launch(name string, argv []string, listener *socket, settings
 		<-relayed
 		run.output.Close()
 		admin.close()
+		client.http.CloseIdleConnections()
 		close(exited)
 	}()
 	return &instance{

@@ -129,8 +129,13 @@ func upstream(name string) config.Upstream {
 	return config.Upstream{Name: name, Path: strings.ReplaceAll(name, ":", "_"), URL: "https://" + name}
 }
 
-// run starts a supervisor and waits for nothing.
+// run starts a supervisor and waits until it has started.
 func run(t *testing.T, cfg *config.Config) *cache {
+	t.Helper()
+	return runWith(t, cfg, usualVigil)
+}
+
+func runWith(t *testing.T, cfg *config.Config, v vigil) *cache {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	c := &cache{t: t, cfg: cfg, log: &logs{}, stop: cancel, result: make(chan error, 1), next: cfg}
@@ -142,6 +147,7 @@ func run(t *testing.T, cfg *config.Config) *cache {
 			LogOutput: c.log,
 			Command:   testBinary,
 			Started:   func(a Addresses) { started <- a },
+			vigil:     v,
 		})
 	}()
 	t.Cleanup(func() {

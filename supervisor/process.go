@@ -38,6 +38,7 @@ type process struct {
 	// when kill is closed.
 	grace  time.Duration
 	kill   <-chan struct{}
+	vigil  vigil
 	launch func(settings any) (*instance, error)
 
 	changes  chan any
@@ -52,6 +53,8 @@ type process struct {
 	readySince        time.Time        // of serving
 	startedAt         time.Time        // of starting
 	retry, overdue    <-chan time.Time // nil while there is nothing to wait for
+	answers           <-chan error     // of serving
+	silences          int              // how many in a row
 	pauses            *pauses
 	ending            sync.WaitGroup
 
@@ -82,6 +85,8 @@ func (p *process) run() {
 			p.startFailed()
 		case <-p.serving.whenExited():
 			p.died()
+		case err := <-p.answers:
+			p.answered(err)
 		case <-p.retry:
 			p.retry = nil
 			p.start()
@@ -128,6 +133,7 @@ func (p *process) promote() {
 	old := p.serving
 	p.serving, p.starting, p.overdue = p.starting, nil, nil
 	p.readySince = time.Now()
+	p.answers, p.silences = p.vigil.keep(p.serving), 0
 	p.show(Ready, p.serving)
 	if !isClosed(p.up) {
 		close(p.up)
@@ -136,6 +142,28 @@ func (p *process) promote() {
 	if old != nil {
 		p.ending.Go(func() { p.end(old) })
 	}
+}
+
+// answered takes note of how the serving instance answered. One that is silent
+// for too long is killed, which died then sees.
+func (p *process) answered(err error) {
+	if err == nil {
+		if p.silences > 0 {
+			p.show(Ready, p.serving)
+			p.log.Info().Int("pid", p.serving.pid).Msg("answers again")
+		}
+		p.silences = 0
+		return
+	}
+	p.silences++
+	p.show(Silent, p.serving)
+	event := p.log.Warn()
+	what := "does not answer"
+	if p.silences >= p.vigil.silent {
+		event, what = p.log.Error(), "hangs, killed"
+		p.serving.signal(os.Kill)
+	}
+	event.Err(err).Int("pid", p.serving.pid).Int("silent", p.silences).Msg(what)
 }
 
 func (p *process) startFailed() {
@@ -151,7 +179,7 @@ func (p *process) startFailed() {
 
 func (p *process) died() {
 	ended, ready := p.serving, time.Since(p.readySince)
-	p.serving = nil
+	p.serving, p.answers = nil, nil
 	event := p.log.Error().Int("pid", ended.pid).Str("state", ended.state())
 	if p.starting != nil {
 		p.show(Starting, p.starting)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -32,6 +33,7 @@ func TestPauses(t *testing.T) {
 type played struct {
 	settings      any
 	ready, exited chan struct{}
+	hung          atomic.Bool
 
 	mu       sync.Mutex
 	received []os.Signal
@@ -69,6 +71,12 @@ func (c *played) instance(pid int) *instance {
 			defer c.mu.Unlock()
 			c.updates = append(c.updates, v)
 		},
+		health: func(ctx context.Context) (string, error) {
+			if c.hung.Load() {
+				<-ctx.Done()
+			}
+			return "", ctx.Err()
+		},
 		gather: func(context.Context) ([]*dto.MetricFamily, error) { return nil, nil },
 	}
 }
@@ -93,7 +101,7 @@ func newStage(t *testing.T, how takeover) *stage {
 	s := &stage{t: t, began: time.Now(), killAll: make(chan struct{})}
 	s.process = newProcess(&process{
 		name: "worker", takeover: how, settings: "first", socket: nothing, log: zerolog.Nop(),
-		grace: 30 * time.Second, kill: s.killAll, launch: s.play,
+		grace: 30 * time.Second, kill: s.killAll, vigil: usualVigil, launch: s.play,
 	})
 	go s.run()
 	synctest.Wait()
@@ -195,6 +203,69 @@ func TestProcessThatCantBeStartedIsTriedAgain(t *testing.T) {
 		synctest.Wait()
 		ms := time.Millisecond
 		assert.Equal(t, []time.Duration{0, 100 * ms, 300 * ms, 700 * ms}, s.starts())
+		s.end()
+	})
+}
+
+func TestProcessThatHangsIsKilledAndStartedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, replace)
+		c := s.becomeReady()
+		time.Sleep(time.Hour)
+		assert.Equal(t, Ready, s.report().State)
+		c.hung.Store(true)
+		// It may have been asked just now.
+		time.Sleep(usualVigil.every + usualVigil.patience)
+		synctest.Wait()
+		assert.Equal(t, Silent, s.report().State)
+		time.Sleep(usualVigil.every + usualVigil.patience)
+		synctest.Wait()
+		assert.Empty(t, c.signals(), "it may come back")
+		time.Sleep(usualVigil.every + usualVigil.patience)
+		synctest.Wait()
+		assert.Equal(t, []os.Signal{os.Kill}, c.signals())
+		assert.Equal(t, Restarting, s.report().State)
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		require.Len(t, s.children(), 2)
+		s.becomeReady()
+		assert.Equal(t, Status{Name: "worker", State: Ready, PID: 2, Restarts: 1}, s.report())
+		time.Sleep(time.Hour)
+		s.end()
+	})
+}
+
+func TestProcessThatIsSilentForAWhileGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, replace)
+		c := s.becomeReady()
+		for range 3 { // twice in a row is no reason, however often
+			c.hung.Store(true)
+			time.Sleep(2 * (usualVigil.every + usualVigil.patience))
+			synctest.Wait()
+			assert.Equal(t, Silent, s.report().State)
+			c.hung.Store(false)
+			time.Sleep(usualVigil.every)
+			synctest.Wait()
+			assert.Equal(t, Ready, s.report().State)
+		}
+		assert.Empty(t, c.signals())
+		s.end()
+	})
+}
+
+// A process that is replaced is not asked any more, nor is its silence counted.
+func TestSilenceOfTheReplacedCountsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t, replace)
+		s.becomeReady().hung.Store(true)
+		time.Sleep(usualVigil.every + usualVigil.patience)
+		s.set("second")
+		synctest.Wait()
+		s.becomeReady()
+		assert.Equal(t, Status{Name: "worker", State: Ready, PID: 2}, s.report())
+		time.Sleep(time.Hour)
+		assert.Equal(t, Status{Name: "worker", State: Ready, PID: 2}, s.report())
 		s.end()
 	})
 }

@@ -16,6 +16,9 @@ const (
 	Starting State = "starting"
 	// Ready is a process that does its work.
 	Ready State = "ready"
+	// Silent is a process that was ready and does not answer. It is killed, and
+	// started again, if it goes on so.
+	Silent State = "silent"
 	// Restarting is the pause after a process has ended.
 	Restarting State = "restarting"
 	// Draining is a process that finishes what is in flight, to end for good.

@@ -37,6 +37,8 @@ type Options struct {
 	Command func(role string, args ...string) *exec.Cmd
 	// Started is called once, when all processes are ready or 30 s have gone.
 	Started func(Addresses)
+
+	vigil vigil // the default is usualVigil
 }
 
 // Addresses are where the cache really listens, ports that were 0 included.
@@ -64,6 +66,9 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	}
 	if opt.Command == nil {
 		opt.Command = self
+	}
+	if opt.vigil == (vigil{}) {
+		opt.vigil = usualVigil
 	}
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)

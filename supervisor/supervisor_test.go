@@ -140,6 +140,31 @@ func TestKilledRouterRefusesNoConnection(t *testing.T) {
 	}, "answered by a new router")
 }
 
+// A stopped process is one that hangs: it lives, and does nothing.
+func TestProcessThatHangsIsReplaced(t *testing.T) {
+	c := runWith(t, testConfig(t, upstream("quay.io"), upstream("ghcr.io")),
+		vigil{every: 10 * time.Millisecond, patience: time.Second, silent: 3})
+	hung, other := c.pid("worker quay.io"), c.pid("worker ghcr.io")
+	require.NoError(t, syscall.Kill(hung, syscall.SIGSTOP))
+	silent := false
+	eventually(t, func() bool {
+		_, body := c.readyz()
+		for _, p := range body.Processes {
+			if p.Name == "worker quay.io" && p.State == Silent {
+				silent = true
+				assert.Equal(t, "degraded", body.Status)
+			}
+		}
+		now := c.pid("worker quay.io")
+		return now != 0 && now != hung
+	}, "another in its place")
+	assert.True(t, silent, "/readyz has shown it")
+	assertGone(t, hung)
+	assert.Len(t, c.log.find(t, "worker quay.io", "hangs, killed"), 1)
+	must(t)(c.router("/via/quay.io/pid"))
+	assert.Equal(t, other, c.pid("worker ghcr.io"))
+}
+
 func TestOutputOfChildrenReachesTheLog(t *testing.T) {
 	c := run(t, testConfig(t, upstream("quay.io")))
 	must(t)(c.worker("quay.io", "/say"))

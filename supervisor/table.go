@@ -77,6 +77,7 @@ func (s *supervisor) newProcess(how takeover, settings any, on *socket, argv ...
 		log:      s.log.With().Str("process", name).Logger(),
 		grace:    s.cfg.Drain,
 		kill:     s.kill,
+		vigil:    s.opt.vigil,
 		launch: func(settings any) (*instance, error) {
 			return s.launcher.launch(name, argv, on, settings)
 		},

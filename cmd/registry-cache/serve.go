@@ -36,7 +36,7 @@ func serve(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	idleheap.Keep()
+	idleheap.Always() // the supervisor only looks after the processes that work
 	out := logOutput(cfg.LogFormat)
 	log := newLogger(out, cfg.LogLevel)
 	for _, notice := range cfg.Notices {

@@ -8,7 +8,7 @@
 //	      settings, each later one replaces them. Its end means that the
 //	      supervisor is gone, and the process ends at once.
 //	fd 4  a listening unix socket for GET /healthz (answers once the role is
-//	      ready) and GET /metrics.
+//	      ready, with what degrades it, if anything) and GET /metrics.
 //	fd 5  the role's own listening socket, or /dev/null for roles that serve
 //	      nothing.
 //

@@ -37,6 +37,14 @@ const (
 	idleAbove = 10 * time.Second
 )
 
+// Always keeps the heap of this process small, whatever it does. It does nothing
+// if the operator has set GOGC.
+func Always() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(idlePercent)
+	}
+}
+
 // Keep keeps the heap of this process small while it is idle, for as long as
 // the process runs. It does nothing if the operator has set GOGC.
 func Keep() {
