@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +52,7 @@ func TestClientConfigExamples(t *testing.T) {
 		t.Skip("SKIPPED: there is a /pull-secret.json, so that the defaults don't hold")
 	}
 	root := filepath.Join("..", "..", "deploy", "examples")
+	made := map[string]bool{}
 	for _, example := range [][]string{
 		{"containers", "registries.conf"},
 		{"containers/registries.conf.d", "registries.conf", "--drop-in"},
@@ -74,6 +76,7 @@ func TestClientConfigExamples(t *testing.T) {
 				path := strings.TrimSpace(strings.TrimPrefix(line, "wrote "))
 				name, err := filepath.Rel(to, path)
 				require.NoError(t, err)
+				made[filepath.Join(root, dir, name)] = true
 				got, err := os.ReadFile(path)
 				require.NoError(t, err)
 				want, err := os.ReadFile(filepath.Join(root, dir, name))
@@ -82,6 +85,10 @@ func TestClientConfigExamples(t *testing.T) {
 			}
 		})
 	}
+	require.NoError(t, filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		require.True(t, err != nil || entry.IsDir() || made[path], "nothing makes %s", path)
+		return err
+	}))
 }
 
 func TestClientConfigFollowsTheConfiguration(t *testing.T) {
