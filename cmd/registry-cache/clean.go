@@ -82,7 +82,7 @@ func clean(cmd *cobra.Command, f *cleanFlags) error {
 		return err
 	}
 	if f.verify {
-		return verifyStore(cmd, store, f)
+		return verifyStore(cmd, store, cfg.Cleaner.Hosted, f)
 	}
 	return cleanStore(cmd, store, cfg.Cleaner, f)
 }
@@ -115,13 +115,13 @@ func cleanStore(cmd *cobra.Command, store *images.Store, set config.Cleaner, f *
 	if f.to.given {
 		o.To = &f.to.bytes
 	}
-	var meter *meter
+	var bar *meter
 	if !f.dryRun {
-		meter = newMeter(cmd.ErrOrStderr(), "evicted")
-		o.Progress = meter.set
+		bar = newMeter(cmd.ErrOrStderr(), "evicted")
+		o.Progress = bar.set
 	}
 	report, err := cleaner.Clean(cmd.Context(), store, set, o)
-	meter.end()
+	bar.end()
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -141,7 +141,7 @@ func cleanStore(cmd *cobra.Command, store *images.Store, set config.Cleaner, f *
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("interrupted; what is named above is gone")
+		return errors.New("interrupted; what is named above is gone")
 	case report.Missing > 0 && !f.dryRun:
 		return shortfall(report)
 	}

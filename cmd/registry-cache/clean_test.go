@@ -189,6 +189,19 @@ func TestCleanVerify(t *testing.T) {
 	require.Zero(t, last.Bad)
 }
 
+func TestVerifyNamesWhatMustBePushedAgain(t *testing.T) {
+	bad := []images.BadBlob{
+		{Images: []string{"local/team/app:2", "quay.io/a:1"}}, {Images: []string{"local/team/app:1", "local/team/app:2"}},
+		{Images: []string{"localx/app:1"}}, {},
+	}
+	require.Empty(t, pushed(bad, ""))
+	v := verifiedStore{Verified: images.Verified{Bad: bad}, PushAgain: pushed(bad, "local")}
+	require.Equal(t, []string{"local/team/app:1", "local/team/app:2"}, v.PushAgain)
+	var out bytes.Buffer
+	require.NoError(t, v.print(&out))
+	require.Contains(t, out.String(), "push again  local/team/app:1, which no upstream has\n")
+}
+
 func TestMeterPrintsLinesWhereThereIsNoTerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer

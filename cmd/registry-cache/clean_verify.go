@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -17,32 +18,34 @@ import (
 type verifiedStore struct {
 	DryRun bool `json:"dryRun"`
 	images.Verified
-	Took time.Duration `json:"tookNanoseconds"`
+	// PushAgain are images that no upstream has.
+	PushAgain []string      `json:"pushAgain,omitempty"`
+	Took      time.Duration `json:"tookNanoseconds"`
 }
 
 // verifyStore reads all blobs, drops the bad, and says which these were.
-func verifyStore(cmd *cobra.Command, store *images.Store, f *cleanFlags) error {
+func verifyStore(cmd *cobra.Command, store *images.Store, hosted string, f *cleanFlags) error {
 	start := time.Now()
 	inventory, err := store.Take(cmd.Context())
 	if err != nil {
 		return err
 	}
-	meter := newMeter(cmd.ErrOrStderr(), "verified")
+	bar := newMeter(cmd.ErrOrStderr(), "verified")
 	o := images.Verifying{
 		Rate: f.rate.bytes, DryRun: f.dryRun, Progress: &images.VerifyProgress{},
-		Found: func(b images.BadBlob) { meter.say("bad: " + badText(b)) },
+		Found: func(b images.BadBlob) { bar.say("bad: " + badText(b)) },
 	}
-	stopShowing := showProgress(meter, o.Progress, inventory)
+	stopShowing := showProgress(bar, o.Progress, inventory)
 	found, err := inventory.Verify(cmd.Context(), o)
 	stopShowing()
-	meter.end()
+	bar.end()
 	if err != nil {
 		return err
 	}
 	if !f.dryRun {
 		store.CountRemoved(found.Removed)
 	}
-	result := verifiedStore{f.dryRun, found, time.Since(start)}
+	result := verifiedStore{f.dryRun, found, pushed(found.Bad, hosted), time.Since(start)}
 	if result.Bad == nil {
 		result.Bad = []images.BadBlob{}
 	}
@@ -58,6 +61,22 @@ func verifyStore(cmd *cobra.Command, store *images.Store, f *cleanFlags) error {
 		err = result.failure()
 	}
 	return err
+}
+
+// pushed are the images that need bad blobs and were pushed here.
+func pushed(bad []images.BadBlob, hosted string) (names []string) {
+	if hosted == "" {
+		return nil
+	}
+	for _, b := range bad {
+		for _, name := range b.Images {
+			if strings.HasPrefix(name, hosted+"/") {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // showProgress shows how far a verify is until it is told to stop.
@@ -130,6 +149,9 @@ func (v verifiedStore) print(out io.Writer) error {
 		_, _ = fmt.Fprintf(w, "bad\t%s; without --dry-run they would be dropped\n", counted(len(v.Bad), "blob"))
 	default:
 		_, _ = fmt.Fprintf(w, "bad\t%s, dropped: the next pull fetches them again\n", counted(len(v.Bad), "blob"))
+	}
+	for _, name := range v.PushAgain {
+		_, _ = fmt.Fprintf(w, "push again\t%s, which no upstream has\n", name)
 	}
 	if v.Used > 0 {
 		_, _ = fmt.Fprintf(w, "used\t%s of other users count as used now, as only those may read without that\n", counted(v.Used, "blob"))
