@@ -58,8 +58,16 @@ func TestKeepSeesCollections(t *testing.T) {
 func TestOperatorsChoiceStays(t *testing.T) {
 	defer debug.SetGCPercent(percent())
 	debug.SetGCPercent(77)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	t.Setenv("GOGC", "77")
+	t.Setenv("GOMAXPROCS", "2")
 	Keep()
 	Always()
 	assert.Equal(t, 77, percent())
+	assert.Equal(t, 2, runtime.GOMAXPROCS(0))
+	t.Setenv("GOGC", "")
+	t.Setenv("GOMAXPROCS", "")
+	Always()
+	assert.Equal(t, idlePercent, percent())
+	assert.Equal(t, 1, runtime.GOMAXPROCS(0))
 }
