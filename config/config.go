@@ -21,6 +21,8 @@ type Config struct {
 	LogLevel    string
 	// LogFormat is LogFormatConsole or LogFormatJSON.
 	LogFormat string
+	// Pprof says that profiles of all processes can be had on MetricsAddr.
+	Pprof bool
 
 	Auth ClientAuth
 	// TLS is nil when CERTSDIR holds no pair.
@@ -56,7 +58,7 @@ func (c *Config) Worker(u Upstream) Worker {
 	u.Aliases = nil // the router's alone, so that a new one needs no new worker
 	return Worker{
 		Upstream: u, StoreDir: c.StoreDir, Proxy: c.Proxy, Offline: c.Offline,
-		MaxBlob: c.maxBlob(u), Drain: c.Drain, LogLevel: c.LogLevel,
+		MaxBlob: c.maxBlob(u), Drain: c.Drain, LogLevel: c.LogLevel, Pprof: c.Pprof,
 	}
 }
 
@@ -73,7 +75,7 @@ func (c *Config) maxBlob(u Upstream) int64 {
 // Router returns what the router is told.
 func (c *Config) Router() Router {
 	r := Router{
-		StoreDir: c.StoreDir, AccessLog: c.AccessLog, LogLevel: c.LogLevel,
+		StoreDir: c.StoreDir, AccessLog: c.AccessLog, LogLevel: c.LogLevel, Pprof: c.Pprof,
 		DefaultRoute: c.DefaultRegistry, Auth: c.Auth, TLS: c.TLS,
 	}
 	for _, u := range c.Upstreams {
@@ -87,5 +89,5 @@ func (c *Config) Router() Router {
 
 // Logger returns what the logger is told.
 func (c *Config) Logger() Logger {
-	return Logger{StoreDir: c.StoreDir, AccessLog: c.AccessLog, LogLevel: c.LogLevel}
+	return Logger{StoreDir: c.StoreDir, AccessLog: c.AccessLog, LogLevel: c.LogLevel, Pprof: c.Pprof}
 }

@@ -30,6 +30,7 @@ func TestBadVariables(t *testing.T) {
 		{"TAG_MAX_AGE", "-30m", `"-30m" is negative; write a duration such as 90s, 30m, 12h or 7d`},
 		{"TAG_MAX_AGE", "always", `"always" is not a duration; ` + durationForm},
 		{"TAG_STALE_IF_ERROR", "never", `"never" is not a duration; ` + durationForm + ", or always"},
+		{"PPROF", "on", `"on" is neither true nor false`},
 		{"OFFLINE", "yes", `"yes" is neither true nor false`},
 		{"CLEANER_MAXSIZE", "10X", `"10X" ` + sizeForm},
 		{"CLEANER_MAXSIZE", "-10G", `"-10G" ` + sizeForm},

@@ -59,10 +59,10 @@ func (l *loader) applySettings() {
 	if c.AccessLog == "" {
 		c.AccessLog = filepath.Join(c.RunDir, "log", "access.log")
 	}
-	c.Offline = bool(s.Offline)
+	c.Offline, c.Pprof = bool(s.Offline), bool(s.Pprof)
 	c.ChildEnv = childEnv(l.env)
 	c.Cleaner = Cleaner{
-		StoreDir: c.StoreDir, LogLevel: c.LogLevel,
+		StoreDir: c.StoreDir, LogLevel: c.LogLevel, Pprof: c.Pprof,
 		MaxSize: int64(s.MaxSize), ThresholdPercent: int(s.Threshold), RunEvery: time.Duration(s.RunEvery),
 		MinFreeBytes: s.MinFree.bytes, MinFreePercent: s.MinFree.percent, MaxAge: time.Duration(s.MaxAge),
 	}

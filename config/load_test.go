@@ -160,6 +160,7 @@ func TestEverySetting(t *testing.T) {
 		"CLEANER_MAXAGE":               "30d",
 		"DEFAULT_REGISTRY":             "QUAY.io",
 		"CLEANER_BTWDELETES_TIME":      "0.5",
+		"PPROF":                        "true",
 		"INITIALPORT":                  "5000",
 	} {
 		s.env[name] = value
@@ -171,11 +172,12 @@ func TestEverySetting(t *testing.T) {
 	assert.Equal(t, "debug", cfg.LogLevel)
 	assert.Equal(t, "console", cfg.LogFormat)
 	assert.True(t, cfg.Offline)
+	assert.True(t, cfg.Router().Pprof && cfg.Logger().Pprof && cfg.Worker(cfg.Upstreams[0]).Pprof)
 	assert.Equal(t, "quay.io", cfg.DefaultRegistry)
 	assert.Equal(t, time.Duration(0), cfg.Upstreams[0].TagMaxAge)
 	assert.Equal(t, 7*24*time.Hour, cfg.Upstreams[0].StaleIfError)
 	assert.Equal(t, Cleaner{
-		StoreDir: filepath.Join(s.dir, "store"), LogLevel: "debug",
+		StoreDir: filepath.Join(s.dir, "store"), LogLevel: "debug", Pprof: true,
 		MaxSize: 10 << 30, ThresholdPercent: 5, RunEvery: 90 * time.Second,
 		MinFreeBytes: 20_000_000_000, MaxAge: 30 * 24 * time.Hour,
 	}, cfg.Cleaner)

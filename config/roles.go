@@ -86,6 +86,8 @@ type Worker struct {
 	// end.
 	Drain    time.Duration
 	LogLevel string
+	// Pprof says that the process gives its profiles to the supervisor.
+	Pprof bool
 }
 
 // Router is all that the router process is told. It has no credentials of
@@ -94,6 +96,7 @@ type Router struct {
 	StoreDir  string
 	AccessLog string
 	LogLevel  string
+	Pprof     bool
 	// Routes are the upstreams that can be addressed.
 	Routes []Route
 	// DefaultRoute is the Path of the upstream that answers names without one.
@@ -147,6 +150,7 @@ type Logger struct {
 	StoreDir  string
 	AccessLog string
 	LogLevel  string
+	Pprof     bool
 }
 
 // Cleaner is all that the cleaner process is told.
@@ -174,4 +178,5 @@ type Cleaner struct {
 	// evicted; empty is none.
 	Hosted   string
 	LogLevel string
+	Pprof    bool
 }

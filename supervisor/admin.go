@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/rs/zerolog"
+
+	"registrycache/supervisor/profile"
 )
 
 // phase is how far the supervisor itself is.
@@ -32,7 +34,8 @@ type adminServer struct {
 	router *process
 }
 
-func serveAdmin(l net.Listener, router *process, list func() []*process, logger zerolog.Logger) *adminServer {
+// serveAdmin answers on l. profiles is nil if there are to be none.
+func serveAdmin(l net.Listener, router *process, list func() []*process, profiles http.Handler, logger zerolog.Logger) *adminServer {
 	errorLog := log.New(logger, "", 0)
 	a := &adminServer{list: list, router: router}
 	mux := http.NewServeMux()
@@ -43,6 +46,9 @@ func serveAdmin(l net.Listener, router *process, list func() []*process, logger 
 		ErrorLog:           errorLog,
 		DisableCompression: true, // a compressor has ten times the memory of what it would compress
 	}))
+	if profiles != nil {
+		mux.Handle("GET "+profile.Path, profiles)
+	}
 	a.http = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: errorLog}
 	go func() { _ = a.http.Serve(l) }()
 	return a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -37,6 +38,8 @@ type instance struct {
 	// health returns why a ready process does its work only in part, if so.
 	health func(context.Context) (degraded string, err error)
 	gather func(context.Context) ([]*dto.MetricFamily, error)
+	// admin asks anything else.
+	admin http.RoundTripper
 }
 
 // whenReady and whenExited never fire for an instance that there is not.
@@ -138,6 +141,7 @@ func (l *launcher) launch(name string, argv []string, listener *socket, settings
 		},
 		health: client.health,
 		gather: client.gather,
+		admin:  client.http.Transport,
 	}, nil
 }
 

@@ -24,6 +24,10 @@ import (
 	"registrycache/config"
 )
 
+// raceExit has processes that are built with the race detector end at once, not
+// after the second in which it waits for more races to happen.
+const raceExit = "GORACE=atexit_sleep_ms=0"
+
 // patience is how long tests wait for what other processes do.
 const patience = 20 * time.Second
 
@@ -48,6 +52,7 @@ func TestMain(m *testing.M) {
 func testBinary(role string, args ...string) *exec.Cmd {
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = append([]string{"registry-cache", role}, args...)
+	cmd.Env = append(os.Environ(), raceExit) // of those that a supervisor does not start
 	return cmd
 }
 
@@ -122,6 +127,7 @@ func testConfig(t *testing.T, upstreams ...config.Upstream) *config.Config {
 		MetricsAddr: "127.0.0.1:0",
 		LogLevel:    "debug",
 		Drain:       patience,
+		ChildEnv:    []string{raceExit},
 	}
 }
 

@@ -211,17 +211,16 @@ func TestProcessThatHangsIsKilledAndStartedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, replace)
 		c := s.becomeReady()
-		time.Sleep(time.Hour)
+		time.Sleep(time.Hour + usualVigil.every/2) // between two questions
 		assert.Equal(t, Ready, s.report().State)
 		c.hung.Store(true)
-		// It may have been asked just now.
 		time.Sleep(usualVigil.every + usualVigil.patience)
 		synctest.Wait()
 		assert.Equal(t, Silent, s.report().State)
 		time.Sleep(usualVigil.every + usualVigil.patience)
 		synctest.Wait()
 		assert.Empty(t, c.signals(), "it may come back")
-		time.Sleep(usualVigil.every + usualVigil.patience)
+		time.Sleep(usualVigil.every/2 + usualVigil.patience)
 		synctest.Wait()
 		assert.Equal(t, []os.Signal{os.Kill}, c.signals())
 		assert.Equal(t, Restarting, s.report().State)

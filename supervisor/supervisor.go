@@ -87,7 +87,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	defer spawner.close()
 	s := newSupervisor(cfg, opt, spawner)
 	s.start(opened)
-	admin := serveAdmin(opened.metrics, s.router, s.list, opt.Log)
+	admin := serveAdmin(opened.metrics, s.router, s.list, s.profiles(), opt.Log)
 	defer admin.close()
 	files := watchFiles(cfg.Watch, opt.Log)
 	defer files.close()

@@ -43,7 +43,7 @@ func TestProcessesShowTheirRoleAndNothingElse(t *testing.T) {
 	u := upstream("quay.io")
 	u.Credentials = []config.Credential{{Username: "robot", Password: "hunter2"}}
 	cfg := testConfig(t, u, upstream("ghcr.io"))
-	cfg.ChildEnv = []string{"SSL_CERT_DIR=/certs"}
+	cfg.ChildEnv = []string{raceExit, "SSL_CERT_DIR=/certs"}
 	t.Setenv("REGISTRY_TEST_SECRET", "hunter2")
 	c := run(t, cfg)
 
@@ -62,7 +62,7 @@ func TestProcessesShowTheirRoleAndNothingElse(t *testing.T) {
 		assert.Equal(t, args, strings.TrimRight(strings.ReplaceAll(string(cmdline), "\x00", " "), " "))
 		environ, err := os.ReadFile(filepath.Join(proc, "environ"))
 		require.NoError(t, err)
-		assert.Equal(t, "SSL_CERT_DIR=/certs\x00", string(environ))
+		assert.Equal(t, raceExit+"\x00SSL_CERT_DIR=/certs\x00", string(environ))
 		comm, err := os.ReadFile(filepath.Join(proc, "comm"))
 		require.NoError(t, err)
 		assert.Equal(t, "registry-cache\n", string(comm))
@@ -306,9 +306,11 @@ func TestAddressInUse(t *testing.T) {
 		"LISTEN_ADDR":  func(c *config.Config) { c.ListenAddr = l.Addr().String() },
 		"METRICS_ADDR": func(c *config.Config) { c.MetricsAddr = l.Addr().String() },
 	} {
-		cfg := testConfig(t, upstream("quay.io"))
-		set(cfg)
-		err := Run(t.Context(), cfg, Options{Command: testBinary})
-		require.ErrorContains(t, err, variable+": "+l.Addr().String()+" is in use by another program; stop that one, or set "+variable+" to a free port")
+		t.Run(variable, func(t *testing.T) {
+			cfg := testConfig(t, upstream("quay.io"))
+			set(cfg)
+			err := Run(t.Context(), cfg, Options{Command: testBinary})
+			require.ErrorContains(t, err, variable+": "+l.Addr().String()+" is in use by another program; stop that one, or set "+variable+" to a free port")
+		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"registrycache/supervisor/profile"
 )
 
 // admin answers the supervisor's questions about this process.
@@ -19,7 +21,7 @@ type admin struct {
 	degraded func() string
 }
 
-func serveAdmin(l net.Listener, p *Process) *admin {
+func serveAdmin(l net.Listener, p *Process, profiles http.Handler) *admin {
 	a := &admin{ready: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", a.healthz)
@@ -27,6 +29,7 @@ func serveAdmin(l net.Listener, p *Process) *admin {
 		ErrorHandling:      promhttp.ContinueOnError, // one bad metric must not hide the others
 		DisableCompression: true,                     // a compressor has many times the memory of what it would compress
 	}))
+	mux.Handle(profile.Path, profiles)
 	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = a.server.Serve(l) }()
 	return a

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"registrycache/supervisor/idleheap"
+	"registrycache/supervisor/profile"
 )
 
 // The file descriptors that the supervisor hands down.
@@ -56,11 +58,11 @@ func Run[T any](name string, f func(ctx context.Context, p *Process, first T, up
 	if err != nil {
 		return startedByHand(name, err)
 	}
-	first, level, err := control.first()
+	first, all, err := control.first()
 	if err != nil {
 		return fmt.Errorf("%s: reading the settings: %w", name, err)
 	}
-	p := &Process{Name: name, Log: newLogger(os.Stderr, level), Registry: prometheus.NewRegistry()}
+	p := &Process{Name: name, Log: newLogger(os.Stderr, all.LogLevel), Registry: prometheus.NewRegistry()}
 	bridgeStandardLog(p.Log)
 	p.Registry.MustRegister(GoMetrics())
 	go func() {
@@ -75,7 +77,11 @@ func Run[T any](name string, f func(ctx context.Context, p *Process, first T, up
 	if p.Listener, err = optionalListener(listenerFD, name); err != nil {
 		return startedByHand(name, err)
 	}
-	admin := serveAdmin(adminListener, p)
+	profiles := http.NotFoundHandler()
+	if all.Pprof {
+		profiles = profile.Enable()
+	}
+	admin := serveAdmin(adminListener, p, profiles)
 	defer admin.Close()
 	p.ReadyBut = admin.markReady
 	return f(ctx, p, first, control.updates)

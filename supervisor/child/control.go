@@ -19,19 +19,24 @@ func openControl[T any](fd int) (*control[T], error) {
 	return &control[T]{values: json.NewDecoder(pipe), updates: make(chan T, 1)}, nil
 }
 
-// first reads the settings that the process starts with, and the log level
-// among them. Every role has one, under the same name.
-func (c *control[T]) first() (settings T, level string, err error) {
+// common are the settings that every role has, under the same names.
+type common struct {
+	LogLevel string
+	Pprof    bool
+}
+
+// first reads the settings that the process starts with, and those among them
+// that every role has.
+func (c *control[T]) first() (settings T, all common, err error) {
 	var raw json.RawMessage
 	if err := c.values.Decode(&raw); err != nil {
-		return settings, "", err
+		return settings, all, err
 	}
-	var common struct{ LogLevel string }
-	if err := json.Unmarshal(raw, &common); err != nil {
-		return settings, "", err
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return settings, all, err
 	}
 	err = json.Unmarshal(raw, &settings)
-	return settings, common.LogLevel, err
+	return settings, all, err
 }
 
 // follow passes later settings on until the pipe ends, and returns why. It

@@ -14,7 +14,6 @@
 package idleheap
 
 import (
-	"os"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -39,26 +38,29 @@ const (
 
 // Always keeps the heap of this process small, whatever it does, and has it use
 // one processor, for which there is one set of half-used pieces of heap. It is
-// for processes that never have much to do. Both are the operator's choice
-// where GOGC and GOMAXPROCS are set.
+// for a process that never has much to do.
 func Always() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(idlePercent)
-	}
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(1)
-	}
+	runtime.GOMAXPROCS(1)
+	lower()
 }
 
 // Keep keeps the heap of this process small while it is idle, for as long as
-// the process runs. It does nothing if the operator has set GOGC.
+// the process runs. An operator's GOGC is left as it is.
 func Keep() {
-	if os.Getenv("GOGC") != "" {
-		return
+	if lower() {
+		p := &pace{percent: idlePercent, last: time.Now()}
+		afterEach(p.collected)
 	}
-	debug.SetGCPercent(idlePercent)
-	p := &pace{percent: idlePercent, last: time.Now()}
-	afterEach(p.collected)
+}
+
+// lower makes it idlePercent, unless the operator has set it.
+func lower() bool {
+	set := debug.SetGCPercent(idlePercent)
+	if set == busyPercent {
+		return true
+	}
+	debug.SetGCPercent(set)
+	return false
 }
 
 // pace is how fast collections follow each other. Only one goroutine at a time

@@ -44,8 +44,7 @@ func TestPace(t *testing.T) {
 }
 
 func TestKeepSeesCollections(t *testing.T) {
-	defer debug.SetGCPercent(percent())
-	t.Setenv("GOGC", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(busyPercent))
 	Keep()
 	require.Equal(t, idlePercent, percent())
 	// Collections without a pause are those of a process at work.
@@ -55,19 +54,18 @@ func TestKeepSeesCollections(t *testing.T) {
 	}, 20*time.Second, time.Millisecond)
 }
 
-func TestOperatorsChoiceStays(t *testing.T) {
-	defer debug.SetGCPercent(percent())
-	debug.SetGCPercent(77)
+func TestAlways(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	t.Setenv("GOGC", "77")
-	t.Setenv("GOMAXPROCS", "2")
-	Keep()
-	Always()
-	assert.Equal(t, 77, percent())
-	assert.Equal(t, 2, runtime.GOMAXPROCS(0))
-	t.Setenv("GOGC", "")
-	t.Setenv("GOMAXPROCS", "")
+	defer debug.SetGCPercent(debug.SetGCPercent(busyPercent))
 	Always()
 	assert.Equal(t, idlePercent, percent())
 	assert.Equal(t, 1, runtime.GOMAXPROCS(0))
+}
+
+func TestOperatorsChoiceStays(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(77))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	Keep()
+	Always()
+	assert.Equal(t, 77, percent())
 }
