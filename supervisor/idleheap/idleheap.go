@@ -4,18 +4,17 @@
 // The collector's default lets a heap grow to 4 MiB, and to twice of what is in
 // use, before it collects. That suits a process at work. One that is idle, as
 // most of the cache's are most of the time, fills the 4 MiB with what probes and
-// scrapes leave behind, and keeps them. Collecting there sooner costs next to
-// nothing, since there is so little to collect.
+// scrapes leave behind, and keeps them. Collecting there sooner, and giving back
+// what is free, costs next to nothing, since there is so little of it.
 //
 // Whether a process is at work shows in how soon its collections follow each
-// other. So this looks after each one, and has no timer and no goroutine of its
-// own. Go itself collects every two minutes when nothing else does, so that the
-// end of work is seen, too.
+// other. So this looks after each one, and does nothing between.
 package idleheap
 
 import (
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"time"
 )
 
@@ -30,10 +29,14 @@ const (
 	// take well below 1 % of a processor.
 	busyBelow = 50 * time.Millisecond
 	busyTimes = 8
-	// idleAbove is the time between two collections, of at least 4 MiB, that
-	// shows a process to be idle. It is long, so that work that pauses goes on as
-	// it was.
-	idleAbove = 10 * time.Second
+	// After a collection that no other follows for so long, what is free goes
+	// back to the system: of a process that was idle, and of one that was at
+	// work. The latter is long, so that work that pauses goes on as it was.
+	idleRest = 100 * time.Millisecond
+	busyRest = 10 * time.Second
+	// between is the least time between two such, so that a process with some
+	// work all the time spends well below 1 % of a processor on them.
+	between = time.Second
 )
 
 // Always keeps the heap of this process small, whatever it does, and has it use
@@ -41,57 +44,78 @@ const (
 // for a process that never has much to do.
 func Always() {
 	runtime.GOMAXPROCS(1)
-	lower()
+	keep(idlePercent)
 }
 
 // Keep keeps the heap of this process small while it is idle, for as long as
 // the process runs. An operator's GOGC is left as it is.
-func Keep() {
-	if lower() {
-		p := &pace{percent: idlePercent, last: time.Now()}
-		afterEach(p.collected)
-	}
-}
+func Keep() { keep(busyPercent) }
 
-// lower makes it idlePercent, unless the operator has set it.
-func lower() bool {
+// keep has a process that is at work collect at busy.
+func keep(busy int) {
 	set := debug.SetGCPercent(idlePercent)
-	if set == busyPercent {
-		return true
+	if set != busyPercent {
+		debug.SetGCPercent(set) // the operator has set it
+		return
 	}
-	debug.SetGCPercent(set)
-	return false
+	p := newPace(busy)
+	afterEach(p.collected)
 }
 
-// pace is how fast collections follow each other. Only one goroutine at a time
-// uses it.
+// pace is how fast collections follow each other.
 type pace struct {
+	busy int
+	rest *time.Timer
+
+	mu      sync.Mutex
 	percent int
 	last    time.Time
 	// quick is how many collections in a row followed each other soon.
 	quick int
+	// own says that the next collection is no sign of anything.
+	own bool
+	// before is when free memory was given back last.
+	before time.Time
 }
 
-// collected takes note of a collection at now.
-func (p *pace) collected(now time.Time) {
-	since := now.Sub(p.last)
-	if since < busyBelow {
+func newPace(busy int) *pace {
+	p := &pace{busy: busy, percent: idlePercent, last: time.Now()}
+	p.rest = time.AfterFunc(busyRest, p.rested)
+	return p
+}
+
+// collected takes note of a collection.
+func (p *pace) collected() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.own {
+		p.own = false
+		return
+	}
+	if time.Since(p.last) < busyBelow {
 		p.quick++
 	} else {
 		p.quick = 0
 	}
-	switch {
-	case p.percent == idlePercent && p.quick >= busyTimes:
-		p.percent = busyPercent
-		debug.SetGCPercent(busyPercent)
-	case p.percent == busyPercent && since > idleAbove:
-		p.percent = idlePercent
-		debug.SetGCPercent(idlePercent)
-		// What work has left behind goes back to the system at once.
-		debug.FreeOSMemory()
-		now = time.Now()
+	p.last = time.Now()
+	if p.quick >= busyTimes && p.percent != p.busy {
+		p.percent = p.busy
+		debug.SetGCPercent(p.busy)
 	}
-	p.last = now
+	if p.percent == idlePercent {
+		p.rest.Reset(max(idleRest, time.Until(p.before.Add(between))))
+	} else {
+		p.rest.Reset(busyRest)
+	}
+}
+
+// rested gives back what the process has no use for now.
+func (p *pace) rested() {
+	p.mu.Lock()
+	p.percent, p.quick, p.own, p.before = idlePercent, 0, true, time.Now()
+	debug.SetGCPercent(idlePercent)
+	p.mu.Unlock()
+	debug.FreeOSMemory() // collects first
 }
 
 // witness is unreachable as soon as it is made, so that its end says that there
@@ -100,9 +124,9 @@ func (p *pace) collected(now time.Time) {
 type witness [32]byte
 
 // afterEach has f called after each collection.
-func afterEach(f func(time.Time)) {
-	runtime.AddCleanup(new(witness), func(f func(time.Time)) {
-		f(time.Now())
+func afterEach(f func()) {
+	runtime.AddCleanup(new(witness), func(f func()) {
+		f()
 		afterEach(f)
 	}, f)
 }

@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -12,35 +13,87 @@ import (
 
 // percent is what GOGC is at present.
 func percent() int {
-	now := debug.SetGCPercent(100)
+	now := debug.SetGCPercent(busyPercent)
 	debug.SetGCPercent(now)
 	return now
 }
 
-// collect has collections at the times after the last.
+// collect has so many collections, each after a pause.
 func collect(p *pace, times int, after time.Duration) {
 	for range times {
-		p.collected(p.last.Add(after))
+		time.Sleep(after)
+		p.collected()
 	}
 }
 
 func TestPace(t *testing.T) {
-	defer debug.SetGCPercent(percent())
-	debug.SetGCPercent(idlePercent)
-	p := &pace{percent: idlePercent, last: time.Now()}
+	defer debug.SetGCPercent(debug.SetGCPercent(idlePercent))
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(busyPercent)
+		defer p.rest.Stop()
+		collect(p, busyTimes-1, time.Millisecond)
+		assert.Equal(t, idlePercent, percent(), "it has just started")
+		collect(p, 1, busyBelow)
+		collect(p, busyTimes-1, time.Millisecond)
+		assert.Equal(t, idlePercent, percent(), "it was asked something")
+		collect(p, 1, time.Millisecond)
+		assert.Equal(t, busyPercent, percent(), "it is at work")
 
-	collect(p, busyTimes-1, time.Millisecond)
-	assert.Equal(t, idlePercent, percent(), "it has just started")
-	collect(p, 1, time.Minute)
-	collect(p, busyTimes-1, time.Millisecond)
-	assert.Equal(t, idlePercent, percent(), "it was asked something")
-	collect(p, 1, time.Millisecond)
-	assert.Equal(t, busyPercent, percent(), "it is at work")
+		collect(p, 100, busyRest-time.Millisecond)
+		assert.Equal(t, busyPercent, percent(), "work that pauses")
+		time.Sleep(busyRest)
+		synctest.Wait()
+		assert.Equal(t, idlePercent, percent(), "work has ended")
+	})
+}
 
-	collect(p, 100, idleAbove)
-	assert.Equal(t, busyPercent, percent(), "work that pauses")
-	collect(p, 1, 2*time.Minute)
-	assert.Equal(t, idlePercent, percent(), "work has ended")
+// Some work all the time must not have memory given back all the time.
+func TestRestsAreFarApart(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(idlePercent))
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(busyPercent)
+		defer p.rest.Stop()
+		rests := 0
+		for range 50 {
+			time.Sleep(2 * idleRest)
+			synctest.Wait()
+			if p.own {
+				rests++
+				p.collected() // its own
+			}
+			p.collected()
+		}
+		assert.LessOrEqual(t, rests, 10, "in ten seconds")
+		assert.Positive(t, rests)
+	})
+}
+
+// What is given back must itself be no reason to give back again.
+func TestRestEnds(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(idlePercent))
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(busyPercent)
+		collect(p, 1, time.Second)
+		time.Sleep(idleRest)
+		synctest.Wait()
+		assert.True(t, p.own, "it has rested")
+		p.collected()
+		assert.False(t, p.rest.Stop(), "nothing follows")
+	})
+}
+
+func TestAlwaysStaysSmall(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	defer debug.SetGCPercent(debug.SetGCPercent(busyPercent))
+	Always()
+	assert.Equal(t, idlePercent, percent())
+	assert.Equal(t, 1, runtime.GOMAXPROCS(0))
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(idlePercent)
+		defer p.rest.Stop()
+		collect(p, 10*busyTimes, time.Millisecond)
+		assert.Equal(t, idlePercent, percent())
+	})
 }
 
 func TestKeepSeesCollections(t *testing.T) {
@@ -52,14 +105,6 @@ func TestKeepSeesCollections(t *testing.T) {
 		runtime.GC()
 		return percent() == busyPercent
 	}, 20*time.Second, time.Millisecond)
-}
-
-func TestAlways(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	defer debug.SetGCPercent(debug.SetGCPercent(busyPercent))
-	Always()
-	assert.Equal(t, idlePercent, percent())
-	assert.Equal(t, 1, runtime.GOMAXPROCS(0))
 }
 
 func TestOperatorsChoiceStays(t *testing.T) {
