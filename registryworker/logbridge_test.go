@@ -1,0 +1,64 @@
+package registryworker
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rs/zerolog"
+	"github.com/sirupsen/logrus"
+	"github.com/stretchr/testify/require"
+)
+
+// logged is what the bridge makes of what say writes.
+func logged(t *testing.T, level zerolog.Level, say func(*logrus.Logger)) []map[string]string {
+	t.Helper()
+	var out bytes.Buffer
+	bridgeLogs(zerolog.New(&out).Level(level))
+	t.Cleanup(func() {
+		logrus.StandardLogger().ReplaceHooks(logrus.LevelHooks{})
+		logrus.SetOutput(os.Stderr)
+	})
+	say(logrus.StandardLogger())
+	var all []map[string]string
+	for line := range strings.Lines(out.String()) {
+		var entry map[string]string
+		require.NoError(t, json.Unmarshal([]byte(line), &entry), "%q is a line of our log", line)
+		all = append(all, entry)
+	}
+	return all
+}
+
+func sayAll(l *logrus.Logger) {
+	l.WithField("http.request.id", 7).Debug("authorizing request")
+	l.Info("using inmemory blob descriptor cache")
+	l.Warn("No HTTP secret provided")
+	l.WithError(errors.New("no such file")).WithField("vars.name", "podman/hello").Error("error reading\nmanifest")
+	l.Error("response completed with error")
+}
+
+func TestLinesOfDistributionAreLinesOfOurLog(t *testing.T) {
+	require.Equal(t, []map[string]string{{
+		"level": "warn", "from": "distribution", "message": "error reading\nmanifest",
+		"error": "no such file", "vars.name": "podman/hello",
+	}}, logged(t, zerolog.InfoLevel, sayAll))
+}
+
+func TestAllLinesOfDistributionAtDebugLevel(t *testing.T) {
+	var got []string
+	for _, entry := range logged(t, zerolog.DebugLevel, sayAll) {
+		require.Equal(t, "distribution", entry["from"])
+		got = append(got, entry["level"]+" "+entry["message"])
+	}
+	require.Equal(t, []string{
+		"debug authorizing request", "debug using inmemory blob descriptor cache", "debug No HTTP secret provided",
+		"warn error reading\nmanifest", "debug response completed with error",
+	}, got)
+}
+
+func TestNothingOfDistributionWhenTheLogIsOff(t *testing.T) {
+	require.Empty(t, logged(t, zerolog.Disabled, sayAll))
+}
