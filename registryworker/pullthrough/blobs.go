@@ -131,6 +131,21 @@ func (s blobStore) headUpstream(ctx context.Context, x *exchange, d digest.Diges
 
 // fill serves a blob while it is on its way into the store.
 func (s blobStore) fill(ctx context.Context, x *exchange, req *http.Request, d digest.Digest) error {
+	err := s.serveFill(ctx, x, req, d)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fill.ErrClosed), ctx.Err() != nil:
+		// The router asks this worker's successor, or there is nobody to answer.
+		panic(http.ErrAbortHandler)
+	case errors.Is(err, fill.ErrWrongDigest):
+		return s.invalid("get blob "+d.String()+" of "+s.remote, err)
+	}
+	return err
+}
+
+// serveFill returns why nothing was sent.
+func (s blobStore) serveFill(ctx context.Context, x *exchange, req *http.Request, d digest.Digest) error {
 	r, err := s.fills.Open(ctx, s.name, d, source{repository: s.repository, digest: d})
 	if err != nil {
 		return err
@@ -145,20 +160,9 @@ func (s blobStore) fill(ctx context.Context, x *exchange, req *http.Request, d d
 	}
 	setBlobHeaders(x, d, status)
 	if req.Header.Get(headerGrowing) != "" {
-		err = serveGrowing(x.w, req, r)
-	} else {
-		err = serveContent(x.w, req, r)
+		return serveGrowing(x.w, req, r)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, fill.ErrClosed), ctx.Err() != nil:
-		// The router asks this worker's successor, or there is nobody to answer.
-		panic(http.ErrAbortHandler)
-	case errors.Is(err, fill.ErrWrongDigest):
-		return s.invalid("get blob "+d.String()+" of "+s.remote, err)
-	}
-	return err
+	return serveContent(x.w, req, r)
 }
 
 func setBlobHeaders(x *exchange, d digest.Digest, status accesslog.CacheStatus) {
