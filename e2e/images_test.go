@@ -204,8 +204,11 @@ func TestImagesRemovedUnderPulls(t *testing.T) {
 		select {
 		case err := <-done:
 			require.NoError(t, err)
-			skopeo.Copy(a.Addr+"/quay.io/podman/hello:latest", "--src-tls-verify=false")
-			complete(t, a, "quay.io/podman/hello:latest")
+			// For a moment the router may give from memory what was just removed.
+			harness.Eventually(t, func() bool {
+				skopeo.Copy(a.Addr+"/quay.io/podman/hello:latest", "--src-tls-verify=false")
+				return images(t, a)["quay.io/podman/hello:latest"].Complete
+			}, "a pull brings it back whole")
 			return
 		default:
 		}

@@ -40,6 +40,9 @@ type Removal struct {
 	Busy int
 
 	listing *Listing
+	// used are the Busy ones. They stay linked: the pull that used them may not
+	// link them again, as it found them linked.
+	used map[int32]bool
 	// steps are the blobs to evict, each needed by none of those after it.
 	steps [][]int32
 	links []goingLink
@@ -68,7 +71,7 @@ func (r *Removal) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	r.Freed = Amount{}
+	r.Freed, r.used = Amount{}, map[int32]bool{}
 	defer func() { r.listing.inventory.store.CountRemoved(r.Freed.Bytes) }()
 	for _, blobs := range r.steps {
 		if err := ctx.Err(); err != nil {
@@ -123,6 +126,7 @@ func (r *Removal) evict(blobs []int32) error {
 			r.Freed.add(v.Blobs[blobs[i]])
 		case errors.Is(err, ErrUsed):
 			r.Busy++
+			r.used[blobs[i]] = true
 		default:
 			return err
 		}
@@ -132,7 +136,7 @@ func (r *Removal) evict(blobs []int32) error {
 
 // unlink removes a link if it is of the kind.
 func (r *Removal) unlink(l goingLink, k Kind) error {
-	if l.kind != k {
+	if l.kind != k || r.used[l.blob] {
 		return nil
 	}
 	v := r.listing.inventory
