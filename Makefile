@@ -43,7 +43,7 @@ unit: ## unit tests, with the race detector
 	go test $(RACE) -timeout 10m $$(go list ./... | grep -v /e2e)
 
 e2e: ## real processes, real registries, real clients
-	go test -count=1 -timeout 15m ./e2e/...
+	go test -count=1 -p 1 -timeout 15m ./e2e/...
 
 FUZZTIME ?= 30s
 fuzz: ## run every fuzz target for FUZZTIME

@@ -34,8 +34,6 @@ const (
 	loadImage  = 200_000
 	// loadLimit is what a third of the images takes.
 	loadLimit = loadImages / 3 * (loadImage + 20_000)
-	// loadPause is between two pulls of a client that costs nothing itself.
-	loadPause = 500 * time.Millisecond
 	// secondsAsMinutes is how long a blob that has landed is left alone here:
 	// the test makes what is older than that older than the minute it takes.
 	secondsAsMinutes = 1500 * time.Millisecond
@@ -45,15 +43,17 @@ const (
 type loaded struct {
 	*harness.Appliance
 	images []v1.Image
+	// pause is what each client makes after a pull.
+	pause time.Duration
 
 	mu     sync.Mutex
 	pulled map[int]int // how often, by image
 }
 
-func startLoaded(t *testing.T) *loaded {
+func startLoaded(t *testing.T, pause time.Duration) *loaded {
 	t.Helper()
 	u := harness.NewOpenUpstream(t)
-	l := &loaded{pulled: map[int]int{}}
+	l := &loaded{pause: pause, pulled: map[int]int{}}
 	for i := range loadImages {
 		l.images = append(l.images, harness.Image(t, loadImage/2, loadImage/2))
 		u.Push(t, fmt.Sprintf("team/app:%d", i), l.images[i])
@@ -103,10 +103,7 @@ func (l *loaded) clients(t *testing.T, over <-chan time.Time) error {
 	}
 	for range 4 {
 		c := l.HTTP(t)
-		pulls = append(pulls, func(i int) error {
-			defer time.Sleep(loadPause)
-			return l.pull(c, i)
-		})
+		pulls = append(pulls, func(i int) error { return l.pull(c, i) })
 	}
 	ended := make(chan struct{})
 	failures := make(chan error, len(pulls))
@@ -124,6 +121,7 @@ func (l *loaded) clients(t *testing.T, over <-chan time.Time) error {
 					failures <- err
 					return
 				}
+				time.Sleep(l.pause)
 			}
 		}()
 	}
@@ -200,7 +198,8 @@ func (l *loaded) watch(t *testing.T, done <-chan struct{}) (most int64) {
 // no pull fails, and what is pulled most is still there.
 func TestStoreStaysBelowItsLimitUnderPulls(t *testing.T) {
 	t.Parallel()
-	l := startLoaded(t)
+	// Slow enough for the store to turn over no faster than uses are recorded.
+	l := startLoaded(t, time.Second)
 	first := l.HTTP(t)
 	for i := range loadImages / 3 { // what nobody uses fills the store
 		require.NoError(t, l.pull(first, loadImages-1-i))
@@ -251,7 +250,7 @@ func bytesOf(t *testing.T, text string) uint64 {
 // get the store below its limit.
 func TestCleanerKilledUnderPulls(t *testing.T) {
 	t.Parallel()
-	l := startLoaded(t)
+	l := startLoaded(t, 100*time.Millisecond)
 	done := make(chan struct{})
 	go l.watch(t, done)
 	over, killed := make(chan time.Time), make(chan struct{})
