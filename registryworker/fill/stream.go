@@ -55,7 +55,7 @@ func (t *transfer) fetch(c *claim) (waited time.Duration, err error) {
 	defer buffers.Put(buf)
 	for !done && err == nil {
 		var n int
-		n, err = a.Read(buf[:])
+		n, err = a.Read(buf[:t.room(a, c, len(buf))])
 		switch {
 		case n > 0:
 			done, err = t.write(a, c, buf[:n])
@@ -65,6 +65,16 @@ func (t *transfer) fetch(c *claim) (waited time.Duration, err error) {
 		}
 	}
 	return waited, err
+}
+
+// room returns how much of a buffer the next read may fill. It ends with the
+// claim, whose end may have come closer, and is at most a segment: no claim is
+// cut that close ahead of its stream, so no byte is read that another stream
+// claims meanwhile.
+func (t *transfer) room(a *answer, c *claim, length int) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return min(int64(length), t.engine.opt.SegmentSize, c.end-a.pos)
 }
 
 // request asks for the claim, or for the whole blob where ranges won't do.
