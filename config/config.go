@@ -77,6 +77,7 @@ func (c *Config) Router() Router {
 	r := Router{
 		StoreDir: c.StoreDir, AccessLog: c.AccessLog, LogLevel: c.LogLevel, Pprof: c.Pprof,
 		DefaultRoute: c.DefaultRegistry, Auth: c.Auth, TLS: c.TLS,
+		StatusSocket: c.Socket("status"),
 	}
 	for _, u := range c.Upstreams {
 		r.Routes = append(r.Routes, Route{

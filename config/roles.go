@@ -105,6 +105,9 @@ type Router struct {
 	Auth         ClientAuth
 	// TLS is nil for plain HTTP.
 	TLS *KeyPair
+	// StatusSocket is the path of the unix socket where the supervisor gives
+	// the state of the whole cache.
+	StatusSocket string
 }
 
 // Route tells the router how one upstream is addressed and reached.

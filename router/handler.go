@@ -119,7 +119,7 @@ func (h *handler) serve(a *answer, r *http.Request, record *accesslog.Record) {
 		refuse(a, r, errcode.ErrorCodeSizeInvalid.WithMessage("a "+r.Method+" request takes no body"))
 		return
 	case !address.InAPI(record.Path):
-		h.outside(a, record.Path)
+		h.outside(a, r, record)
 		return
 	}
 
@@ -201,21 +201,4 @@ func (h *handler) fail(a *answer, r *http.Request, answered errcode.Error, cause
 	h.warnings.Warn().Err(cause).Str("path", r.URL.EscapedPath()).Msg(answered.Message)
 	setCacheStatus(a, accesslog.Failed)
 	writeError(a, answered)
-}
-
-const greeting = `This is registry-cache, a pull-through cache for container registries.
-
-Pull through it by putting its address before the image's name:
-
-    podman pull <this address>/quay.io/podman/hello:latest
-`
-
-// outside answers what is no path of the registry API.
-func (h *handler) outside(a *answer, path string) {
-	a.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	if path == "/" {
-		writeBody(a, http.StatusOK, []byte(greeting))
-		return
-	}
-	writeBody(a, http.StatusNotFound, []byte("not found; the registry API is at /v2/\n"))
 }

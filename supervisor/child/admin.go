@@ -1,14 +1,17 @@
 package child
 
 import (
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"registrycache/status"
 	"registrycache/supervisor/profile"
 )
 
@@ -19,6 +22,7 @@ type admin struct {
 	once   sync.Once
 	// degraded is set before ready is closed.
 	degraded func() string
+	part     atomic.Pointer[func() status.Part]
 }
 
 func serveAdmin(l net.Listener, p *Process, profiles http.Handler) *admin {
@@ -29,6 +33,7 @@ func serveAdmin(l net.Listener, p *Process, profiles http.Handler) *admin {
 		ErrorHandling:      promhttp.ContinueOnError, // one bad metric must not hide the others
 		DisableCompression: true,                     // a compressor has many times the memory of what it would compress
 	}))
+	mux.HandleFunc("GET "+status.Path, a.status)
 	mux.Handle(profile.Path, profiles)
 	a.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = a.server.Serve(l) }()
@@ -50,6 +55,19 @@ func (a *admin) healthz(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, a.degraded())
 	case <-r.Context().Done():
 	}
+}
+
+func (a *admin) tell(part func() status.Part) { a.part.Store(&part) }
+
+// status answers with what the role knows of the state of the cache: nothing,
+// if it has not said.
+func (a *admin) status(w http.ResponseWriter, _ *http.Request) {
+	var part status.Part
+	if tell := a.part.Load(); tell != nil {
+		part = (*tell)()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(part) // the supervisor may have gone
 }
 
 func (a *admin) Close() { _ = a.server.Close() }

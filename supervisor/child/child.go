@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"registrycache/status"
 	"registrycache/supervisor/idleheap"
 	"registrycache/supervisor/profile"
 )
@@ -35,6 +36,9 @@ type Process struct {
 	// more than once; the first counts. degraded tells at any time why the role
 	// does its work only in part, in a few words, or "" if it does all.
 	ReadyBut func(degraded func() string)
+	// Tell makes part what the role says of the state of the cache whenever it
+	// is asked. It must be quick, and bear being called at any time.
+	Tell func(part func() status.Part)
 }
 
 // Ready is ReadyBut for a role that does all its work or none.
@@ -83,7 +87,7 @@ func Run[T any](name string, f func(ctx context.Context, p *Process, first T, up
 	}
 	admin := serveAdmin(adminListener, p, profiles)
 	defer admin.Close()
-	p.ReadyBut = admin.markReady
+	p.ReadyBut, p.Tell = admin.markReady, admin.tell
 	return f(ctx, p, first, control.updates)
 }
 

@@ -21,6 +21,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"registrycache/status"
 )
 
 const patience = 20 * time.Second
@@ -64,6 +66,7 @@ func role(ctx context.Context, p *Process, first settings, updates <-chan settin
 		case next := <-updates:
 			fmt.Println("next", next.Text)
 			if next.Text == "ready" {
+				p.Tell(func() status.Part { return status.Part{Store: &status.Store{Used: 7}} })
 				p.Ready()
 				p.Ready() // harmless
 			}
@@ -210,11 +213,17 @@ func TestReadyAndMetrics(t *testing.T) {
 	assert.Contains(t, metrics, "go_memory_classes_total_bytes ")
 	assert.NotContains(t, metrics, "process_", "the supervisor knows them")
 	assert.Empty(t, answered, "not ready yet")
+	part, err := p.admin(t.Context(), status.Path)
+	require.NoError(t, err)
+	assert.JSONEq(t, "{}", part)
 	p.send(settings{Text: "ready"})
 	p.expect("next ready")
 	require.NoError(t, <-answered)
 	_, err = p.admin(t.Context(), "/healthz")
 	require.NoError(t, err)
+	part, err = p.admin(t.Context(), status.Path)
+	require.NoError(t, err)
+	assert.Contains(t, part, `"used":7`)
 }
 
 func TestProcessEndsWithItsSupervisor(t *testing.T) {
