@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -196,6 +197,26 @@ func TestInlineAfterMarks(t *testing.T) {
 }
 
 // Bytes that don't come are never made up for by a clean end.
+// notingWriter tells when an answer has begun.
+type notingWriter struct {
+	*httptest.ResponseRecorder
+	once  sync.Once
+	begun chan struct{}
+}
+
+func (w *notingWriter) Write(p []byte) (int, error) {
+	w.once.Do(func() { close(w.begun) })
+	return w.ResponseRecorder.Write(p)
+}
+
+// after has no bytes, and ends once the channel is closed.
+type after <-chan struct{}
+
+func (a after) Read([]byte) (int, error) {
+	<-a
+	return 0, io.EOF
+}
+
 func TestMarksThatBreakOffAreAborted(t *testing.T) {
 	for _, end := range []error{io.ErrUnexpectedEOF, io.EOF} {
 		b := newBench(t)
@@ -207,10 +228,13 @@ func TestMarksThatBreakOffAreAborted(t *testing.T) {
 	}
 	b := newBench(t)
 	desc := b.up.addBlob("org/app", large)
+	// Before anything was sent, there would be a proper answer instead.
+	w := &notingWriter{ResponseRecorder: httptest.NewRecorder(), begun: make(chan struct{})}
 	b.up.body = func(content []byte) io.ReadCloser {
-		return io.NopCloser(strings.NewReader(strings.Replace(string(content), "0", "1", 1)))
+		wrong := strings.Replace(string(content), "0", "1", 1)
+		half := len(wrong) / 2
+		return io.NopCloser(io.MultiReader(strings.NewReader(wrong[:half]), after(w.begun), strings.NewReader(wrong[half:])))
 	}
-	w := httptest.NewRecorder()
 	ctx := withExchange(t.Context(), &exchange{w: w})
 	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
 		_ = b.repo("org/app").Blobs(ctx).ServeBlob(ctx, w, get("X-Accel-Growing", "1").WithContext(ctx), desc.Digest)
