@@ -70,6 +70,7 @@ type Problem struct {
 // Seconds is a duration that is a number of seconds in JSON.
 type Seconds time.Duration
 
+// Duration returns s as what it is.
 func (s Seconds) Duration() time.Duration { return time.Duration(s) }
 
 // MarshalJSON implements json.Marshaler.
