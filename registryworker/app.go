@@ -1,13 +1,9 @@
 package registryworker
 
 import (
-	"context"
 	"crypto/rand"
-	"fmt"
-	"net/http"
 
 	"github.com/distribution/distribution/v3/configuration"
-	"github.com/distribution/distribution/v3/registry/handlers"
 	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // the driver named in appConfig
 
 	"registrycache/registryworker/pullthrough"
@@ -16,17 +12,6 @@ import (
 // maxCatalog is the most names that one page of the catalog has; the app has no
 // default of its own.
 const maxCatalog = 1000
-
-// newApp returns distribution's app. It panics on what it can't use; that is an
-// error here.
-func newApp(ctx context.Context, cfg *configuration.Configuration) (app http.Handler, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			app, err = nil, fmt.Errorf("distribution's registry app: %v", p)
-		}
-	}()
-	return handlers.NewApp(ctx, cfg), nil
-}
 
 // appConfig is what distribution would read from its configuration file.
 func appConfig(storeDir string, cache *pullthrough.Cache) *configuration.Configuration {

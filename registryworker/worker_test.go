@@ -25,6 +25,7 @@ import (
 
 	"registrycache/config"
 	"registrycache/logger/accesslog"
+	"registrycache/registryworker/app"
 )
 
 func TestPullAndPullAgainWithoutUpstream(t *testing.T) {
@@ -326,6 +327,6 @@ func TestRunReportsWhatCannotWork(t *testing.T) {
 		require.Error(t, err, name)
 		require.NoError(t, ln.Close())
 	}
-	_, err := newApp(t.Context(), &configuration.Configuration{Storage: configuration.Storage{"nowhere": nil}})
+	_, err := app.New(t.Context(), &configuration.Configuration{Storage: configuration.Storage{"nowhere": nil}})
 	require.ErrorContains(t, err, "distribution's registry app")
 }

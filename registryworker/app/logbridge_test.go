@@ -1,4 +1,4 @@
-package registryworker
+package app
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 func logged(t *testing.T, level zerolog.Level, say func(*logrus.Logger)) []map[string]string {
 	t.Helper()
 	var out bytes.Buffer
-	bridgeLogs(zerolog.New(&out).Level(level))
+	BridgeLogs(zerolog.New(&out).Level(level))
 	t.Cleanup(func() {
 		logrus.StandardLogger().ReplaceHooks(logrus.LevelHooks{})
 		logrus.SetOutput(os.Stderr)

@@ -1,4 +1,4 @@
-package registryworker
+package app
 
 import (
 	"fmt"
@@ -9,10 +9,10 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// bridgeLogs sends what distribution logs to log. Distribution logs to logrus'
+// BridgeLogs sends what distribution logs to log. Distribution logs to logrus'
 // standard logger and offers no other place, so this is for the whole process,
 // and the last one called wins.
-func bridgeLogs(log zerolog.Logger) {
+func BridgeLogs(log zerolog.Logger) {
 	std := logrus.StandardLogger()
 	std.SetOutput(io.Discard)
 	std.SetFormatter(discard{})
