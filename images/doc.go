@@ -13,8 +13,14 @@
 //
 //	docker/registry/v2/fills/<alg>/<hex>/   blobs on their way in
 //	docker/registry/v2/landed               how much landed lately, see Growth
+//	docker/registry/v2/verified             what the last Verify found
+//	docker/registry/v2/state/<name>         what processes keep across restarts
 //	.../_manifests/revisions/sha256/<hex>/mediatype
 //	.../_referrers/sha256/<hex>/index.json
+//	.../_pledges/sha256/<hex>               what a push relies on, see Pledge
+//
+// What is pushed lies in a store of its own, see HostedDir, which has the lock
+// collecting.lock besides.
 //
 // Repository names start with the upstream's path. Nothing here trusts a link
 // or a directory entry: a damaged one reads as absent, and the next pull heals

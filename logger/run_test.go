@@ -3,6 +3,7 @@ package logger
 import (
 	"context"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,29 +15,39 @@ import (
 
 	"registrycache/config"
 	"registrycache/logger/accesslog"
+	"registrycache/status"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// run starts the logger and returns what ends it.
-func run(t *testing.T, s config.Logger) (stop func()) {
+// running is a logger that runs.
+type running struct {
+	stop func()
+	part func() status.Part
+}
+
+func run(t *testing.T, s config.Logger) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
+	r := &running{}
 	go func() {
-		done <- Run(ctx, s, zerolog.Nop(), prometheus.NewPedanticRegistry(), func() { close(ready) })
+		done <- Run(ctx, s, zerolog.Nop(), prometheus.NewPedanticRegistry(), func() { close(ready) },
+			func(part func() status.Part) { r.part = part })
 	}()
 	<-ready
-	return func() {
+	r.stop = sync.OnceFunc(func() {
 		cancel()
-		require.NoError(t, <-done)
-	}
+		assert.NoError(t, <-done)
+	})
+	t.Cleanup(r.stop)
+	return r
 }
 
 func TestUsesReachTheStoreAlsoAfterARestart(t *testing.T) {
 	c := newCached(t)
 	s := config.Logger{StoreDir: c.dir, AccessLog: filepath.Join(t.TempDir(), "log/access.log")}
-	stop := run(t, s)
+	stop := run(t, s).stop
 	w, err := accesslog.NewWriter(s.AccessLog, accesslog.WriterOptions{MaxSize: 1, FlushEvery: time.Millisecond})
 	require.NoError(t, err)
 	used := func(then time.Time) func() bool {
@@ -51,19 +62,19 @@ func TestUsesReachTheStoreAlsoAfterARestart(t *testing.T) {
 	second := first.Add(time.Hour)
 	w.Log(record("manifests", c.index, second))
 	assert.NoError(t, w.Close())
-	stop = run(t, s)
-	defer stop()
+	run(t, s)
 	require.Eventually(t, used(second), 30*time.Second, time.Millisecond)
 	require.True(t, c.used(t, c.other).Equal(landed))
 }
 
 func TestRunFailsWhereItCanNotWork(t *testing.T) {
 	notReady := func() { t.Error("ready") }
+	told := func(func() status.Part) {}
 	reg := prometheus.NewRegistry()
-	err := Run(context.Background(), config.Logger{StoreDir: "/dev/null/store"}, zerolog.Nop(), reg, notReady)
+	err := Run(context.Background(), config.Logger{StoreDir: "/dev/null/store"}, zerolog.Nop(), reg, notReady, told)
 	require.ErrorContains(t, err, "open the store: mkdir /dev/null")
 
 	reg.MustRegister(prometheus.NewCounter(prometheus.CounterOpts{Name: "registry_cache_logger_touches_total"}))
-	err = Run(context.Background(), config.Logger{StoreDir: t.TempDir()}, zerolog.Nop(), reg, notReady)
+	err = Run(context.Background(), config.Logger{StoreDir: t.TempDir()}, zerolog.Nop(), reg, notReady, told)
 	require.ErrorContains(t, err, "registry_cache_logger_touches_total")
 }

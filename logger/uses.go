@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/opencontainers/go-digest"
@@ -11,6 +12,7 @@ import (
 
 	"registrycache/images"
 	"registrycache/logger/accesslog"
+	"registrycache/logger/generations"
 )
 
 const (
@@ -26,46 +28,41 @@ const (
 	reportEvery = time.Minute
 )
 
-// uses turns lines of the access log into access times. It is for one
+// uses turns records of the access log into access times. It is for one
 // goroutine.
 type uses struct {
 	store      *images.Store
 	log        zerolog.Logger
-	metrics    metrics
-	bumped     *generations[digest.Digest, time.Time]
-	needs      *generations[digest.Digest, images.Needs]
+	metrics    *metrics
+	bumped     *generations.Map[digest.Digest, time.Time]
+	needs      *generations.Map[digest.Digest, images.Needs]
 	reportedAt time.Time
 }
 
-func newUses(store *images.Store, log zerolog.Logger) *uses {
+func newUses(store *images.Store, log zerolog.Logger, m *metrics) *uses {
 	return &uses{
-		store: store, log: log, metrics: newMetrics(),
-		bumped: newGenerations[digest.Digest, time.Time](maxBumped),
-		needs:  newGenerations[digest.Digest, images.Needs](maxNeeds),
+		store: store, log: log, metrics: m,
+		bumped: generations.New[digest.Digest, time.Time](maxBumped),
+		needs:  generations.New[digest.Digest, images.Needs](maxNeeds),
 	}
 }
 
-func (u *uses) line(line []byte) {
-	r, err := accesslog.Parse(line)
-	if err != nil {
-		u.metrics.lines.WithLabelValues("damaged").Inc()
-		return
-	}
+// record touches what a request made use of, and says whether it did.
+func (u *uses) record(r accesslog.Record) bool {
 	d, ok := used(r)
 	if !ok {
-		u.metrics.lines.WithLabelValues("other").Inc()
-		return
+		return false
 	}
-	u.metrics.lines.WithLabelValues("use").Inc()
 	t := r.Time
 	if now := time.Now(); t.After(now) {
 		t = now // a wrong clock must not keep a blob for ever
 	}
 	if r.Kind == "manifests" {
 		u.image(d, t)
-		return
+	} else {
+		u.touch(d, t)
 	}
-	u.touch(d, t)
+	return true
 }
 
 // used returns the digest that a request made use of, if it did.
@@ -88,14 +85,10 @@ func (u *uses) image(d digest.Digest, t time.Time) {
 	if !u.touch(d, t) {
 		return
 	}
-	needs, ok := u.needs.get(d)
+	needs, ok := u.needsOf(d)
 	if !ok {
-		var err error
-		if needs, err = u.store.Needs(d); err != nil {
-			return // evicted at this moment, or not a manifest
-		}
+		return // evicted at this moment, or not a manifest
 	}
-	u.needs.put(d, needs, 1+len(needs.Manifests)+len(needs.Blobs))
 	for _, m := range needs.Manifests {
 		u.image(m, t)
 	}
@@ -104,17 +97,39 @@ func (u *uses) image(d digest.Digest, t time.Time) {
 	}
 }
 
+func (u *uses) needsOf(d digest.Digest) (images.Needs, bool) {
+	needs, ok := u.needs.Get(d)
+	if !ok {
+		var err error
+		if needs, err = u.store.Needs(d); err != nil {
+			return needs, false
+		}
+	}
+	u.needs.Put(d, needs, 1+len(needs.Manifests)+len(needs.Blobs))
+	return needs, true
+}
+
+// listed says whether an index lists a manifest, or can't be asked.
+func (u *uses) listed(index, manifest string) bool {
+	d := digest.Digest(index)
+	if d.Validate() != nil {
+		return true
+	}
+	needs, ok := u.needsOf(d)
+	return !ok || slices.Contains(needs.Manifests, digest.Digest(manifest))
+}
+
 // touch records the use of a blob and says whether that was news: not if it is
 // not here, nor within so short a time of the last.
 func (u *uses) touch(d digest.Digest, t time.Time) bool {
-	if last, ok := u.bumped.get(d); ok && t.Sub(last) < again {
+	if last, ok := u.bumped.Get(d); ok && t.Sub(last) < again {
 		return false
 	}
 	err := u.store.Touch(d, t)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}
-	u.bumped.put(d, t, 1)
+	u.bumped.Put(d, t, 1)
 	if err != nil {
 		u.metrics.failed.Inc()
 		u.report(err)

@@ -121,10 +121,10 @@ func TestWhatCountsAsUse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newCached(t)
-			u := newUses(s.store, zerolog.Nop())
+			u := newUses(s.store, zerolog.Nop(), newMetrics())
 			r := record("blobs", s.layer, then)
 			c.change(&r)
-			u.line(line(t, r))
+			u.record(r)
 			if c.use {
 				s.requireUsed(t, then, s.layer)
 			} else {
@@ -137,94 +137,66 @@ func TestWhatCountsAsUse(t *testing.T) {
 func TestAManifestCountsForTheImageAsFarAsItIsHere(t *testing.T) {
 	then := landed.Add(time.Hour)
 	c := newCached(t)
-	u := newUses(c.store, zerolog.Nop())
-	u.line(line(t, record("manifests", c.manifest, then)))
+	u := newUses(c.store, zerolog.Nop(), newMetrics())
+	u.record(record("manifests", c.manifest, then))
 	c.requireUsed(t, then, c.manifest, c.config, c.layer)
 
 	c = newCached(t)
-	u = newUses(c.store, zerolog.Nop())
+	u = newUses(c.store, zerolog.Nop(), newMetrics())
 	r := record("manifests", c.index, then)
 	r.Reference = "latest"
-	u.line(line(t, r))
+	u.record(r)
 	c.requireUsed(t, then, c.index, c.manifest, c.config, c.layer)
 	require.EqualValues(t, 4, value(t, u.metrics.touches))
 }
 
 func TestABlobIsTouchedOnceInAWhile(t *testing.T) {
 	c := newCached(t)
-	u := newUses(c.store, zerolog.Nop())
+	u := newUses(c.store, zerolog.Nop(), newMetrics())
 	first := landed.Add(time.Hour)
 	for _, after := range []time.Duration{0, time.Second, again - 1} {
-		u.line(line(t, record("manifests", c.manifest, first.Add(after))))
-		u.line(line(t, record("blobs", c.layer, first.Add(after))))
+		u.record(record("manifests", c.manifest, first.Add(after)))
+		u.record(record("blobs", c.layer, first.Add(after)))
 		c.requireUsed(t, first, c.manifest, c.config, c.layer)
 	}
 	require.EqualValues(t, 3, value(t, u.metrics.touches))
 
-	u.line(line(t, record("manifests", c.manifest, first.Add(again))))
+	u.record(record("manifests", c.manifest, first.Add(again)))
 	c.requireUsed(t, first.Add(again), c.manifest, c.config, c.layer)
 }
 
 func TestAUseInTheFutureIsOneOfNow(t *testing.T) {
 	c := newCached(t)
-	newUses(c.store, zerolog.Nop()).line(line(t, record("blobs", c.layer, time.Now().Add(1000*time.Hour))))
+	newUses(c.store, zerolog.Nop(), newMetrics()).record(record("blobs", c.layer, time.Now().Add(1000*time.Hour)))
 	require.WithinDuration(t, time.Now(), c.used(t, c.layer), time.Minute)
 }
 
-func TestLinesAreCounted(t *testing.T) {
+func TestWhatAnIndexLists(t *testing.T) {
 	c := newCached(t)
-	u := newUses(c.store, zerolog.Nop())
-	u.line([]byte(`{"time":`))
-	u.line(line(t, record("catalog", "", landed)))
-	u.line(line(t, record("catalog", "", landed)))
-	for range 3 {
-		u.line(line(t, record("blobs", c.layer, landed)))
+	u := newUses(c.store, zerolog.Nop(), newMetrics())
+	for _, index := range []digest.Digest{c.index, c.index} { // read, then remembered
+		require.True(t, u.listed(string(index), string(c.manifest)))
+		require.False(t, u.listed(string(index), string(c.other)))
 	}
-	for kind, want := range map[string]int{"damaged": 1, "other": 2, "use": 3} {
-		require.EqualValues(t, want, value(t, u.metrics.lines.WithLabelValues(kind)), kind)
+	require.False(t, u.listed(string(c.manifest), string(c.layer)), "a layer is no manifest")
+	for _, index := range []string{string(digest.FromString("not here")), "", "latest", "sha256:../../../../../../etc/passwd"} {
+		require.True(t, u.listed(index, string(c.manifest)), "who knows")
 	}
 }
 
 func TestAFailureToTouchIsReportedOnce(t *testing.T) {
 	c := newCached(t)
 	var report bytes.Buffer
-	u := newUses(c.store, zerolog.New(&report))
+	u := newUses(c.store, zerolog.New(&report), newMetrics())
 	// A file where the directory should be fails like nothing else does.
 	path := filepath.Dir(c.store.BlobPath(c.layer))
 	require.NoError(t, os.RemoveAll(path))
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	u.line(line(t, record("blobs", c.layer, landed.Add(time.Hour))))
-	u.line(line(t, record("blobs", c.layer, landed.Add(2*time.Hour))))
+	u.record(record("blobs", c.layer, landed.Add(time.Hour)))
+	u.record(record("blobs", c.layer, landed.Add(2*time.Hour)))
 	require.EqualValues(t, 2, value(t, u.metrics.failed))
 	require.Equal(t, 1, strings.Count(report.String(), "\n"), report.String())
 	require.Contains(t, report.String(), "not a directory")
-}
-
-func TestGenerationsForgetTheOldestHalf(t *testing.T) {
-	g := newGenerations[int, string](10)
-	for i := range 1000 {
-		g.put(i, fmt.Sprint(i), 1)
-		require.LessOrEqual(t, len(g.young)+len(g.old), 20)
-		for back := range min(i, 10) {
-			v, ok := g.get(i - back)
-			require.True(t, ok)
-			require.Equal(t, fmt.Sprint(i-back), v)
-		}
-	}
-	_, ok := g.get(0)
-	require.False(t, ok)
-
-	g = newGenerations[int, string](10)
-	g.put(0, "kept", 1)
-	for i := 1; i < 100; i++ {
-		v, ok := g.get(0)
-		require.True(t, ok)
-		g.put(0, v, 1)
-		g.put(i, "", 4)
-	}
-	g.put(100, "larger than all", 50)
-	_, ok = g.get(100)
-	require.True(t, ok)
 }
 
 func value(t testing.TB, c prometheus.Metric) float64 {
@@ -232,14 +204,4 @@ func value(t testing.TB, c prometheus.Metric) float64 {
 	var m dto.Metric
 	require.NoError(t, c.Write(&m))
 	return m.GetCounter().GetValue()
-}
-
-func BenchmarkLine(b *testing.B) {
-	c := newCached(b)
-	u := newUses(c.store, zerolog.Nop())
-	l := line(b, record("manifests", c.index, landed.Add(time.Hour)))
-	b.ReportAllocs()
-	for b.Loop() {
-		u.line(l)
-	}
 }

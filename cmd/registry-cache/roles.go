@@ -45,7 +45,7 @@ func runRouter() error {
 
 func runLogger() error {
 	return child.Run("logger", func(ctx context.Context, p *child.Process, s config.Logger, _ <-chan config.Logger) error {
-		return logger.Run(ctx, s, p.Log, p.Registry, p.Ready)
+		return logger.Run(ctx, s, p.Log, p.Registry, p.Ready, p.Tell)
 	})
 }
 

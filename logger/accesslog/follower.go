@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -21,6 +22,14 @@ type FollowerOptions struct {
 	// Position is the file that keeps the place over a restart; empty is
 	// the log's name with .position.
 	Position string
+	// From, when it can still be found in the log, is where to begin, whatever
+	// Position says: the last place that a reader was told by At and kept
+	// together with what it made of the lines up to there.
+	From Position
+	// At is told the place once all lines before it, and none after it, were
+	// handled: after each piece that was read, once a second when there is
+	// nothing to read, and before Run returns. It runs in Run's goroutine.
+	At func(Position)
 	// Log takes reports of a log that can't be read or watched.
 	Log zerolog.Logger
 }
@@ -30,22 +39,22 @@ type FollowerOptions struct {
 // to its end; it notices a log that was truncated, removed, or moved away
 // by others, and takes up after a restart where it was.
 //
-// Lines come at least once: after a kill, those of the last second come again.
-// A stretch that can't be found any more is passed over and counted. Use
-// NewFollower.
+// Lines come at least once: after a kill, those of the last second come again,
+// or exactly once to a reader that keeps its place itself, see At. A stretch
+// that can't be found any more is passed over and counted. Use NewFollower.
 type Follower struct {
 	path string
 	opt  FollowerOptions
 	gaps atomic.Uint64
 
-	file   *os.File
-	inode  uint64
-	offset int64
-	// midline says that offset is inside a line too long to be one.
+	file *os.File
+	// place is what At is told; its inode and offset are those of file.
+	place Position
+	// midline says that the place is inside a line too long to be one.
 	midline bool
 	buf     []byte
 
-	saved      position
+	saved      Position
 	savedAt    time.Time
 	reportedAt time.Time
 }
@@ -77,12 +86,27 @@ func (f *Follower) Run(ctx context.Context, handle func(line []byte)) error {
 		if err := f.drain(ctx, handle); err != nil {
 			f.report(err)
 		}
-		f.save(saveEvery)
+		f.reached()
 		if !w.wait(ctx) {
-			f.save(0)
+			f.last(ctx, handle)
 			return nil
 		}
 	}
+}
+
+// lastLook is how long Run goes on reading after its context ended.
+const lastLook = time.Second
+
+// last reads what the writer left when it ended, which is just before this
+// ends: the log may be gone with the machine's memory before the next Run.
+func (f *Follower) last(ctx context.Context, handle func(line []byte)) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	if err := f.drain(ctx, handle); err != nil {
+		f.report(err)
+	}
+	f.reached()
+	f.save(0)
 }
 
 // drain reads all lines that are there, through any number of rotated files.
@@ -97,7 +121,7 @@ func (f *Follower) drain(ctx context.Context, handle func(line []byte)) error {
 			return err
 		}
 		info, err := os.Stat(f.path)
-		if err == nil && inode(info) == f.inode {
+		if err == nil && inode(info) == f.place.Inode {
 			return nil
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -122,21 +146,27 @@ func (f *Follower) drain(ctx context.Context, handle func(line []byte)) error {
 	return nil
 }
 
-// enter opens the file of the saved position, or else the oldest, and says
-// whether there is any.
+// enter opens the file that From names, or the saved position, or else the
+// oldest, and says whether there is any.
 func (f *Follower) enter() (found bool, err error) {
 	files, err := logFiles(f.path)
 	if err != nil || len(files) == 0 {
 		return false, err
 	}
 	for _, file := range files {
-		if file.inode == f.saved.Inode {
-			_, err := f.open(file, f.saved.Offset)
+		if f.opt.From.in(file) {
+			_, err := f.open(file, f.opt.From)
 			return true, err
 		}
 	}
-	opened, err := f.open(files[0], 0)
-	if opened && f.saved != (position{}) {
+	for _, file := range files {
+		if file.inode == f.saved.Inode {
+			_, err := f.open(file, f.saved)
+			return true, err
+		}
+	}
+	opened, err := f.open(files[0], Position{})
+	if opened && f.saved != (Position{}) {
 		f.gaps.Add(1)
 	}
 	return true, err
@@ -150,13 +180,13 @@ func (f *Follower) next() (found bool, err error) {
 		return false, err
 	}
 	for i, file := range files {
-		if file.inode != f.inode {
+		if file.inode != f.place.Inode {
 			continue
 		}
 		if i+1 == len(files) {
 			return false, nil // rotated, and its successor is not here yet
 		}
-		_, err := f.open(files[i+1], 0)
+		_, err := f.open(files[i+1], Position{})
 		return true, err
 	}
 	// This one was moved elsewhere or removed: what was written after it is
@@ -168,7 +198,7 @@ func (f *Follower) next() (found bool, err error) {
 	newest := len(files) - 1
 	for i, file := range files {
 		if i == newest || file.changed.After(left.ModTime()) {
-			_, err = f.open(file, 0)
+			_, err = f.open(file, Position{})
 			break
 		}
 	}
@@ -177,7 +207,7 @@ func (f *Follower) next() (found bool, err error) {
 
 // open goes over to another file, unless its name means another one by now:
 // then the next look finds it.
-func (f *Follower) open(want logFile, offset int64) (opened bool, err error) {
+func (f *Follower) open(want logFile, at Position) (opened bool, err error) {
 	file, err := os.Open(want.name)
 	if err != nil {
 		return false, ignoreNotExist(err)
@@ -188,7 +218,8 @@ func (f *Follower) open(want logFile, offset int64) (opened bool, err error) {
 		return false, err
 	}
 	f.leave()
-	f.file, f.inode, f.offset = file, want.inode, offset
+	at.Inode = want.inode
+	f.file, f.place = file, at
 	return true, nil
 }
 
@@ -205,7 +236,7 @@ func (f *Follower) read(ctx context.Context, handle func(line []byte)) error {
 		return err
 	}
 	for ctx.Err() == nil {
-		n, err := f.file.ReadAt(f.buf, f.offset)
+		n, err := f.file.ReadAt(f.buf, f.place.Offset)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
@@ -216,15 +247,18 @@ func (f *Follower) read(ctx context.Context, handle func(line []byte)) error {
 				return nil // nothing, or a line whose end is not written yet
 			}
 			f.gaps.Add(1)
-			f.offset += int64(n)
+			f.place.Offset += int64(n)
 			f.midline = true
 			continue
 		}
-		for line := range bytes.Lines(chunk[:end+1]) {
-			handle(line[:len(line)-1])
+		var last []byte
+		for last = range bytes.Lines(chunk[:end+1]) {
+			handle(last[:len(last)-1])
 		}
-		f.offset += int64(end) + 1
+		f.place.Offset += int64(end) + 1
+		f.place.Last, f.place.Sum = int64(len(last)), crc32.ChecksumIEEE(last)
 		f.midline = false
+		f.reached()
 	}
 	return nil
 }
@@ -232,19 +266,27 @@ func (f *Follower) read(ctx context.Context, handle func(line []byte)) error {
 // check notices a file that was truncated, also one that has grown past the
 // place again, and starts it over.
 func (f *Follower) check() error {
-	if f.offset == 0 || f.midline {
+	if f.place.Offset == 0 || f.midline {
 		return nil
 	}
 	var before [1]byte
-	n, err := f.file.ReadAt(before[:], f.offset-1)
+	n, err := f.file.ReadAt(before[:], f.place.Offset-1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	if n == 0 || before[0] != '\n' {
 		f.gaps.Add(1)
-		f.offset = 0
+		f.place = Position{Inode: f.place.Inode}
 	}
 	return nil
+}
+
+// reached tells and keeps the place.
+func (f *Follower) reached() {
+	if f.opt.At != nil && f.file != nil && !f.midline {
+		f.opt.At(f.place)
+	}
+	f.save(saveEvery)
 }
 
 // saveEvery is how often the place is kept while lines come.
@@ -252,7 +294,7 @@ const saveEvery = time.Second
 
 // save keeps the place if it changed and was not kept for so long.
 func (f *Follower) save(after time.Duration) {
-	p := position{Inode: f.inode, Offset: f.offset}
+	p := f.place
 	if f.file == nil || f.midline || p == f.saved || time.Since(f.savedAt) < after {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,25 +15,49 @@ import (
 	"time"
 )
 
-// position is a place in the log: a file, whatever its name is by now, and
-// the byte after the last line that was read.
-type position struct {
+// Position is a place in the log: a file, whatever its name is by now, and
+// the byte after the last line that was read. The zero Position is none.
+type Position struct {
 	Inode  uint64 `json:"inode"`
 	Offset int64  `json:"offset"`
+	// Last is the size in bytes of the last line that was read, with its
+	// newline, and Sum its CRC-32; 0 when none was. They tell the file from
+	// another that was given its inode since, as happens after each start where
+	// the log is in memory.
+	Last int64  `json:"last,omitempty"`
+	Sum  uint32 `json:"sum,omitempty"`
+}
+
+// in says whether the place is in the file, and the line before it is the one
+// that was read.
+func (p Position) in(file logFile) bool {
+	if p.Inode != file.inode || p.Offset < p.Last || p.Last < 0 || p.Last > maxLine {
+		return false
+	}
+	f, err := os.Open(file.name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	last := make([]byte, p.Last)
+	if _, err := f.ReadAt(last, p.Offset-p.Last); err != nil {
+		return false
+	}
+	return crc32.ChecksumIEEE(last) == p.Sum
 }
 
 // loadPosition returns the zero position when there is none that can be read:
 // the log is then read from its start, which is harmless.
-func loadPosition(file string) position {
-	var p position
+func loadPosition(file string) Position {
+	var p Position
 	b, err := os.ReadFile(file)
 	if err != nil || json.Unmarshal(b, &p) != nil || p.Offset < 0 {
-		return position{}
+		return Position{}
 	}
 	return p
 }
 
-func (p position) save(file string) error {
+func (p Position) save(file string) error {
 	b, err := json.Marshal(p)
 	if err != nil {
 		return err
