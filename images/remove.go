@@ -35,6 +35,8 @@ type Removal struct {
 	Images []Image
 	// Freed are blobs that no other image needs.
 	Freed Amount
+	// Pledged is how many blobs stay for pushes that are under way, or were.
+	Pledged int
 	// Busy is how many of them were left because they were used meanwhile. The
 	// cleaner takes them when nobody does any more.
 	Busy int
@@ -48,11 +50,11 @@ type Removal struct {
 	links []goingLink
 }
 
-// goingLink is one that goes from the repository of an image.
+// goingLink is one that goes from a repository.
 type goingLink struct {
-	// image is a place in Removal.Images.
-	image, blob int32
-	kind        Kind
+	repository string
+	blob       int32
+	kind       Kind
 }
 
 // Run removes what was planned, and corrects the plan where something else
@@ -140,5 +142,5 @@ func (r *Removal) unlink(l goingLink, k Kind) error {
 		return nil
 	}
 	v := r.listing.inventory
-	return v.store.unlink(r.Images[l.image].Repository, k, v.Digest(l.blob), v.Taken)
+	return v.store.unlink(l.repository, k, v.Digest(l.blob), v.Taken)
 }

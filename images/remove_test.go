@@ -36,9 +36,7 @@ func planned(t testing.TB, s *images.Store, names ...string) *images.Removal {
 	for _, name := range names {
 		targets = append(targets, target(t, l, name))
 	}
-	r, err := l.PlanRemoval(context.Background(), targets, "local")
-	require.NoError(t, err)
-	return r
+	return l.PlanRemoval(targets)
 }
 
 func removed(t testing.TB, s *images.Store, names ...string) *images.Removal {
@@ -179,8 +177,7 @@ func TestRemoveLeavesWhatIsUsedOrCameMeanwhile(t *testing.T) {
 	require.NoError(t, v.Relate(context.Background()))
 	l, err := v.List(context.Background())
 	require.NoError(t, err)
-	r, err := l.PlanRemoval(context.Background(), []images.Target{{Image: 0}}, "")
-	require.NoError(t, err)
+	r := l.PlanRemoval([]images.Target{{Image: 0}})
 	require.Equal(t, 3, r.Freed.Blobs)
 
 	require.NoError(t, s.Touch(used, time.Now().Add(time.Minute)))
@@ -200,18 +197,6 @@ func TestRemoveLeavesWhatIsUsedOrCameMeanwhile(t *testing.T) {
 	require.Equal(t, other, named, "the tag names another image by now")
 }
 
-func TestRemoveLeavesWhatWasPushed(t *testing.T) {
-	s, _ := open(t)
-	layer, pushed := commit(t, s, "layer"), commit(t, s, "pushed, and in no manifest yet")
-	tag(t, s, "quay.io/a", "1", pulled(t, s, "quay.io/a", `{}`, layer, pushed))
-	require.NoError(t, s.Link("local/team/app", images.Layer, pushed))
-	require.Equal(t, 3, removed(t, s, "quay.io/a:1").Freed.Blobs)
-	_, err := s.StatBlob(pushed)
-	require.NoError(t, err)
-
-	tag(t, s, "local/team/app", "1", pulled(t, s, "local/team/app", `{"os":"x"}`, pushed))
-	require.Equal(t, 3, removed(t, s, "local/team/app:1").Freed.Blobs)
-}
 
 // countdown is a context that ends when it was asked so often.
 type countdown struct {

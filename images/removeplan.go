@@ -11,24 +11,35 @@ import (
 
 // PlanRemoval finds out what goes with the targets. An image whose other tags
 // stay, or which an index of its repository lists, loses the named tags alone.
-// Blobs go that no image needs any more. What was pushed to a repository below
-// hosted may not be in a manifest yet, so it stays unless the target is in the
-// same repository; empty is no such repositories.
-func (l *Listing) PlanRemoval(ctx context.Context, targets []Target, hosted string) (*Removal, error) {
-	p := removalPlan{
+// Blobs go that no image needs any more.
+func (l *Listing) PlanRemoval(targets []Target) *Removal {
+	p := l.planRemoval(targets)
+	p.divide()
+	return p.Removal
+}
+
+// PlanCollection is PlanRemoval for a store of pushed images, which no cleaner
+// goes through: all goes that no image needs, whatever it was once part of. What
+// a push that is under way was promised stays. Who lets others push is to have
+// been Collecting since before the inventory was taken.
+func (l *Listing) PlanCollection(ctx context.Context, targets []Target) (*Removal, error) {
+	p := l.planRemoval(targets)
+	if err := p.keepPledged(ctx); err != nil {
+		return nil, err
+	}
+	p.divide()
+	return p.Removal, p.collect(ctx)
+}
+
+func (l *Listing) planRemoval(targets []Target) *removalPlan {
+	p := &removalPlan{
 		Removal: &Removal{listing: l}, Inventory: l.inventory,
 		going: make(map[int]bool, len(targets)), repositories: map[string]kept{},
 		needed: make([]bool, len(l.inventory.Blobs)),
 	}
 	p.choose(targets)
 	p.keep()
-	if hosted != "" {
-		if err := p.keepPushed(ctx, hosted); err != nil {
-			return nil, err
-		}
-	}
-	p.divide()
-	return p.Removal, nil
+	return p
 }
 
 type removalPlan struct {
@@ -40,6 +51,8 @@ type removalPlan struct {
 	repositories map[string]kept
 	// needed are blobs that stay.
 	needed []bool
+	// seen are blobs that have a step.
+	seen []bool
 }
 
 // kept are the blobs that a repository still needs, by place.
@@ -142,19 +155,20 @@ func (p *removalPlan) keep() {
 	}
 }
 
-// keepPushed marks what other repositories than those that lose an image were
-// pushed.
-func (p *removalPlan) keepPushed(ctx context.Context, hosted string) error {
-	return p.store.walkRepositories(ctx, hosted, func(repo string) error {
-		if _, concerned := p.repositories[repo]; concerned {
-			return nil
+// keepPledged marks what pushes need that are under way.
+func (p *removalPlan) keepPledged(ctx context.Context) error {
+	return p.store.eachPledge(ctx, p.Taken, func(repo string, d digest.Digest) {
+		i, here := p.Find(d)
+		if !here {
+			return
 		}
-		return eachDigest(ctx, filepath.Join(p.store.repoDir(repo), string(Layer)), func(_ string, d digest.Digest) error {
-			if i, here := p.Find(d); here {
-				p.needed[i] = true
-			}
-			return nil
-		})
+		if !p.needed[i] {
+			p.Pledged++
+		}
+		p.needed[i] = true
+		if of, concerned := p.repositories[repo]; concerned {
+			of[i] = true
+		}
 	})
 }
 
@@ -163,8 +177,8 @@ func (p *removalPlan) keepPushed(ctx context.Context, hosted string) error {
 // nothing is left that looks whole but is not.
 func (p *removalPlan) divide() {
 	p.steps = make([][]int32, 3)
-	seen := make([]bool, len(p.needed))
-	for i, image := range p.Images {
+	p.seen = make([]bool, len(p.needed))
+	for _, image := range p.Images {
 		of := p.repositories[image.Repository]
 		for _, blob := range p.closure(image.top) {
 			kind := Layer
@@ -172,12 +186,12 @@ func (p *removalPlan) divide() {
 				kind = Manifest
 			}
 			if !of[blob] {
-				p.links = append(p.links, goingLink{int32(i), blob, kind})
+				p.links = append(p.links, goingLink{image.Repository, blob, kind})
 			}
-			if p.needed[blob] || seen[blob] {
+			if p.needed[blob] || p.seen[blob] {
 				continue
 			}
-			seen[blob] = true
+			p.seen[blob] = true
 			step := 2
 			switch {
 			case blob == image.top:
@@ -189,4 +203,23 @@ func (p *removalPlan) divide() {
 			p.Freed.add(p.Blobs[blob])
 		}
 	}
+}
+
+// collect adds what no image needs, and its links in all repositories.
+func (p *removalPlan) collect(ctx context.Context) error {
+	last := len(p.steps) - 1
+	for i := range p.Blobs {
+		if !p.needed[i] && !p.seen[i] {
+			p.steps[last] = append(p.steps[last], int32(i))
+			p.Freed.add(p.Blobs[i])
+		}
+	}
+	return p.store.walkRepositories(ctx, "", func(repo string) error {
+		return eachDigest(ctx, filepath.Join(p.store.repoDir(repo), string(Layer)), func(_ string, d digest.Digest) error {
+			if i, here := p.Find(d); here && !p.needed[i] && !p.seen[i] {
+				p.links = append(p.links, goingLink{repo, i, Layer})
+			}
+			return nil
+		})
+	})
 }

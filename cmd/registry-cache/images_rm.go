@@ -39,7 +39,7 @@ gets that image if it is asked for.`,
 			if err != nil {
 				return err
 			}
-			removal, err := s.planRemoval(cmd, args)
+			removal, err := s.planRemoval(args)
 			if err != nil {
 				return err
 			}
@@ -57,7 +57,7 @@ gets that image if it is asked for.`,
 	return cmd
 }
 
-func (s *imageStore) planRemoval(cmd *cobra.Command, args []string) (*images.Removal, error) {
+func (s *imageStore) planRemoval(args []string) (*images.Removal, error) {
 	var targets []images.Target
 	var failures []error
 	for _, arg := range args {
@@ -70,7 +70,7 @@ func (s *imageStore) planRemoval(cmd *cobra.Command, args []string) (*images.Rem
 	if err := errors.Join(failures...); err != nil {
 		return nil, err
 	}
-	return s.PlanRemoval(cmd.Context(), targets, s.hosted())
+	return s.PlanRemoval(targets), nil
 }
 
 // hosted is the first part of the names of pushed images, or empty.
