@@ -55,8 +55,12 @@ func (l *loader) loadClientAuth() {
 	if l.cfg.Auth.Type != "" && l.cfg.TLS == nil {
 		l.notice("clients send their passwords or tokens unencrypted, since there is no certificate")
 	}
-	if l.cfg.Auth.Type == "" && l.cfg.Hosted != nil && len(l.cfg.Hosted.Push) > 0 {
+	switch h := l.cfg.Hosted; {
+	case h == nil || l.cfg.Auth.Type != "":
+	case len(h.Push) > 0:
 		l.mistake(string(l.set.ConfigFile)+": hosted.push", "needs REGISTRY_AUTH, without which users can't be told apart")
+	default:
+		l.notice("everyone who reaches this cache may push to %s/ and delete there, since there is no client authentication; REGISTRY_AUTH turns it on", h.Prefix)
 	}
 }
 

@@ -85,8 +85,26 @@ func (c *Config) Router() Router {
 			Socket: c.Socket("worker-" + u.Path),
 		})
 	}
+	if h := c.Hosted; h != nil {
+		r.Routes = append(r.Routes, Route{
+			Path: h.Prefix, Name: h.Prefix, Socket: c.HostedSocket(), Hosted: true, Push: h.Push,
+		})
+	}
 	return r
 }
+
+// HostedWorker returns what the worker of Hosted is told.
+func (c *Config) HostedWorker() HostedWorker {
+	return HostedWorker{
+		StoreDir: c.StoreDir, Prefix: c.Hosted.Prefix,
+		Drain: c.Drain, LogLevel: c.LogLevel, Pprof: c.Pprof,
+	}
+}
+
+// HostedSocket is the path of the socket of the worker of Hosted. It has the
+// prefix in it, so that a worker for another prefix can begin before the former
+// one has ended.
+func (c *Config) HostedSocket() string { return c.Socket("hosted-" + c.Hosted.Prefix) }
 
 // Logger returns what the logger is told.
 func (c *Config) Logger() Logger {

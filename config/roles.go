@@ -119,6 +119,11 @@ type Route struct {
 	Library bool
 	// Socket is the path of the worker's unix socket.
 	Socket string
+	// Hosted says that this is no upstream: what it has was pushed to it.
+	Hosted bool
+	// Push are the users who may push to a Hosted route; empty is everyone who
+	// may pull.
+	Push []string
 }
 
 // Hosted is the part of the name space that images are pushed to.
@@ -127,6 +132,16 @@ type Hosted struct {
 	Prefix string
 	// Push are the users who may push; empty is everyone who is authenticated.
 	Push []string
+}
+
+// HostedWorker is all that the process is told that keeps what is pushed.
+type HostedWorker struct {
+	// StoreDir is that of the whole cache.
+	StoreDir string
+	Prefix   string
+	Drain    time.Duration
+	LogLevel string
+	Pprof    bool
 }
 
 // KeyPair is a TLS certificate chain and its key, PEM.
