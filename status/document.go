@@ -65,6 +65,8 @@ type Problem struct {
 	Text    string    `json:"text"`
 	// Error is the error that the line was about, if any.
 	Error string `json:"error,omitempty"`
+	// Count is how often the line came; Time is that of the last.
+	Count int `json:"count"`
 }
 
 // Seconds is a duration that is a number of seconds in JSON.
