@@ -3,6 +3,8 @@ package router
 import (
 	"io"
 	"net/http"
+
+	"registrycache/router/pulls"
 )
 
 // answer is a ResponseWriter that knows what was sent.
@@ -16,6 +18,13 @@ type answer struct {
 	sent int64
 	// batch is below the TLS of the connection; nil without TLS.
 	batch *batch
+	// cut says that the answer could not be sent to its end.
+	cut bool
+
+	// pull is what the request belongs to, and contents those of the manifest
+	// that is sent; nil where there is none.
+	pull     *pulls.Pull
+	contents *pulls.Contents
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -31,7 +40,7 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) Write(p []byte) (int, error) {
 	a.begin()
 	n, err := a.ResponseWriter.Write(p)
-	a.count(int64(n))
+	a.count(int64(n), err)
 	return n, err
 }
 
@@ -44,7 +53,7 @@ func (a *answer) ReadFrom(src io.Reader) (n int64, err error) {
 	} else {
 		n, err = sendPieces(a.ResponseWriter, src, a.batch)
 	}
-	a.count(n)
+	a.count(n, err)
 	return n, err
 }
 
@@ -54,7 +63,8 @@ func (a *answer) begin() {
 	}
 }
 
-func (a *answer) count(n int64) {
+func (a *answer) count(n int64, err error) {
+	a.cut = a.cut || err != nil
 	if a.method != http.MethodHead {
 		a.sent += n
 	}

@@ -15,6 +15,7 @@ import (
 	"registrycache/images"
 	"registrycache/logger/accesslog"
 	"registrycache/router/address"
+	"registrycache/router/pulls"
 )
 
 // handler answers every request.
@@ -25,6 +26,7 @@ type handler struct {
 	records *accesslog.Writer // nil when it can't be opened
 	metrics *metrics
 	hits    *hits
+	pulls   *pulls.Log
 	log     zerolog.Logger
 	// warnings is log for what clients can cause, limited in rate.
 	warnings zerolog.Logger
@@ -56,6 +58,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			cause = h.salvage(a, cause)
 		}
 		h.record(a, &record)
+		h.pulls.End(a.pull, &record, pulls.Answer{Contents: a.contents, Cut: a.cut || cause != nil})
 		if cause != nil {
 			panic(cause)
 		}
@@ -134,6 +137,7 @@ func (h *handler) serve(a *answer, r *http.Request, record *accesslog.Record) {
 		return
 	}
 	describe(record, target)
+	a.pull = h.pulls.Begin(record)
 	switch target.Kind {
 	case address.Ping:
 		writeJSON(a, http.StatusOK, struct{}{})

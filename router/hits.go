@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 
 	"registrycache/logger/accesslog"
+	"registrycache/router/pulls"
 )
 
 const (
@@ -37,6 +38,8 @@ type hit struct {
 	header http.Header
 	// body is that of a small answer, and wire its header as it is sent.
 	body, wire []byte
+	// contents are those of the manifest that the body is, if they are known.
+	contents *pulls.Contents
 	// blob is in the store; it has no body here.
 	blob digest.Digest
 	// stored says whether what the body is of is still in the store; nil for

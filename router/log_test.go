@@ -1,22 +1,28 @@
 package router
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"registrycache/logger/accesslog"
+	"registrycache/router/pulls"
 )
 
 func TestEveryRequestIsRecorded(t *testing.T) {
@@ -74,6 +80,64 @@ func TestEveryRequestIsRecorded(t *testing.T) {
 	}
 }
 
+// However a request is answered, it belongs to its pull.
+func TestPullIsALineOfTheLog(t *testing.T) {
+	c := newCache(t)
+	layer := c.blob("layer")
+	c.worker("quay.io", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Cache-Status", accesslog.Hit.Header())
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/manifests/latest"):
+			w.Header().Set(digestHeader, someDigest)
+			_, _ = io.WriteString(w, "{}")
+		case strings.HasSuffix(r.URL.Path, "/manifests/broken"):
+			w.WriteHeader(http.StatusBadGateway)
+		case strings.HasSuffix(r.URL.Path, string(layer)):
+			w.Header().Set(handoffHeader, layer.String())
+		default:
+			w.Header().Set("Content-Length", "10")
+			_, _ = io.WriteString(w, "breaks")
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	})
+	c.start()
+	c.handler.pulls.Quiet = time.Hour // none ends by itself
+	for range 3 {                     // from the worker, and from memory
+		c.get("/v2/quay.io/a/manifests/latest")
+		c.get("/v2/quay.io/a/blobs/" + layer.String())
+	}
+	c.get("/v2/quay.io/b/manifests/broken")
+	c.get("/v2/quay.io/c/manifests/latest")
+	response, err := c.client.Do(c.request(http.MethodGet, "/v2/quay.io/c/blobs/"+someDigest, nil))
+	require.NoError(t, err)
+	_, err = io.ReadAll(response.Body)
+	require.Error(t, err)
+	require.NoError(t, response.Body.Close())
+	c.records(9)
+	require.NoError(t, c.stop())
+
+	type line struct {
+		Image, Digest, Cache, Client string
+		Bytes                        int64
+		Requests, Times              int
+	}
+	var got []line
+	for text := range strings.Lines(c.log.String()) {
+		if strings.Contains(text, pulls.Message) {
+			var l line
+			require.NoError(t, json.Unmarshal([]byte(text), &l))
+			got = append(got, l)
+		}
+	}
+	assert.Equal(t, []line{
+		{Image: "quay.io/a:latest", Digest: someDigest, Cache: "hit", Client: "127.0.0.1", Bytes: 3 * 7, Requests: 6, Times: 3},
+		{Image: "quay.io/b:broken", Cache: "failed", Client: "127.0.0.1", Requests: 1, Times: 1},
+		{Image: "quay.io/c:latest", Digest: someDigest, Cache: "failed", Client: "127.0.0.1", Bytes: 8, Requests: 2, Times: 1},
+	}, got)
+}
+
 func TestRequestsAndBytesAreCounted(t *testing.T) {
 	c := newCache(t)
 	c.worker("quay.io", func(w http.ResponseWriter, _ *http.Request) {
@@ -96,7 +160,7 @@ func TestRequestsAndBytesAreCounted(t *testing.T) {
 			for _, label := range m.GetLabel() {
 				key += " " + label.GetName() + "=" + label.GetValue()
 			}
-			got[key] = m.GetCounter().GetValue()
+			got[key] = m.GetCounter().GetValue() + float64(m.GetHistogram().GetSampleCount())
 		}
 	}
 	assert.Equal(t, map[string]float64{
@@ -104,8 +168,26 @@ func TestRequestsAndBytesAreCounted(t *testing.T) {
 		"registry_cache_requests_total cache_status=local code=404 kind= upstream=":               1,
 		"registry_cache_sent_bytes_total cache_status=hit upstream=quay.io":                       10,
 		"registry_cache_sent_bytes_total cache_status=local upstream=":                            got["registry_cache_sent_bytes_total cache_status=local upstream="],
+		"registry_cache_request_duration_seconds cache_status=hit kind=manifests":                 3,
+		"registry_cache_saved_bytes_total upstream=quay.io":                                       10,
 		"registry_cache_access_log_dropped_lines_total":                                           0,
 	}, got)
+}
+
+func TestBytesThatWereHereAreSaved(t *testing.T) {
+	m := newMetrics(prometheus.NewRegistry())
+	for _, cache := range []accesslog.CacheStatus{
+		accesslog.Hit, accesslog.Revalidated, accesslog.Stale, accesslog.Collapsed,
+		accesslog.Miss, accesslog.Passed, accesslog.Failed, accesslog.Local,
+	} {
+		for range 2 {
+			m.count(&accesslog.Record{Upstream: "quay.io", Kind: "blobs", Cache: cache, Status: 200, Bytes: 10, Duration: 0.002})
+		}
+	}
+	assert.InDelta(t, 4*2*10, testutil.ToFloat64(m.saved.WithLabelValues("quay.io")), 0)
+	var hits dto.Metric
+	require.NoError(t, m.duration.WithLabelValues("blobs", "hit").(prometheus.Histogram).Write(&hits))
+	assert.InDelta(t, 0.004, hits.GetHistogram().GetSampleSum(), 1e-9)
 }
 
 func TestLogThatCantBeOpenedStopsNobody(t *testing.T) {
@@ -121,7 +203,7 @@ func TestLogThatCantBeOpenedStopsNobody(t *testing.T) {
 
 func TestBugIsAnErrorAndNotTheEnd(t *testing.T) {
 	var log syncBuffer
-	h := &handler{log: zerolog.New(&log), metrics: newMetrics(nil)} // without a state
+	h := &handler{log: zerolog.New(&log), metrics: newMetrics(nil), pulls: pulls.New(zerolog.Nop())} // without a state
 	recorder := httptest.NewRecorder()
 	h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/v2/quay.io/a/manifests/1", nil))
 	assert.Equal(t, http.StatusInternalServerError, recorder.Code)

@@ -12,6 +12,7 @@ import (
 	"registrycache/config"
 	"registrycache/images"
 	"registrycache/logger/accesslog"
+	"registrycache/router/pulls"
 )
 
 // tuning is what a test makes smaller.
@@ -61,7 +62,7 @@ func newHandler(first config.Router, log zerolog.Logger, reg prometheus.Register
 		return nil, err
 	}
 	h := &handler{
-		tune: tune, store: store, log: log, metrics: newMetrics(reg), hits: newHits(),
+		tune: tune, store: store, log: log, metrics: newMetrics(reg), hits: newHits(), pulls: pulls.New(log),
 		// A client can cause these at will.
 		warnings: log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
 	}
@@ -79,6 +80,7 @@ func newHandler(first config.Router, log zerolog.Logger, reg prometheus.Register
 // close is called when no request is in flight.
 func (h *handler) close() {
 	h.state.Load().close(&state{})
+	h.pulls.Close()
 	if h.records == nil {
 		return
 	}

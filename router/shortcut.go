@@ -10,6 +10,7 @@ import (
 
 	"registrycache/logger/accesslog"
 	"registrycache/router/address"
+	"registrycache/router/pulls"
 )
 
 // stream is what net/http uses of a plain TCP connection. ReadFrom is how it
@@ -119,6 +120,7 @@ func (c *shortcut) answer(hd head) (bool, error) {
 	n, err := e.writeTo(c.stream, hd.method, now)
 	record.Status, record.Cache, record.Bytes = http.StatusOK, accesslog.Hit, n
 	c.h.finish(&record)
+	c.h.pulls.Answered(&record, pulls.Answer{Contents: e.contents, Cut: err != nil})
 	if idle := c.h.tune.idleTimeout; now.Sub(c.extended) > idle/extendParts {
 		c.extended = now
 		_ = c.SetReadDeadline(now.Add(idle))

@@ -15,6 +15,7 @@ import (
 	"registrycache/images"
 	"registrycache/logger/accesslog"
 	"registrycache/router/address"
+	"registrycache/router/pulls"
 )
 
 // shared is an answer that is small enough to be read whole before it is given
@@ -24,6 +25,8 @@ type shared struct {
 	header http.Header
 	cache  accesslog.CacheStatus
 	body   []byte
+	// contents are those of the manifest that the body is, if they are known.
+	contents *pulls.Contents
 	// alone says that only the one who asked first may have it.
 	alone bool
 }
@@ -44,6 +47,7 @@ func (h *handler) small(a *answer, r *http.Request, target address.Target, u *up
 	now := time.Now()
 	if e := h.hits.get(key, u, now); e != nil {
 		e.setHeader(a.Header(), now)
+		a.contents = e.contents
 		writeWhole(a, r, http.StatusOK, e.body)
 		return
 	}
@@ -64,6 +68,7 @@ func (h *handler) small(a *answer, r *http.Request, target address.Target, u *up
 	if joined && got.cache == accesslog.Miss {
 		setCacheStatus(a, accesslog.Collapsed)
 	}
+	a.contents = got.contents
 	writeWhole(a, r, got.status, got.body)
 }
 
@@ -86,14 +91,22 @@ func (h *handler) fetchSmall(ctx context.Context, key string, target address.Tar
 	if len(body) > maxShared {
 		return nil, errAskAlone
 	}
+	var contents *pulls.Contents
+	if target.Kind == address.Manifests && response.StatusCode == http.StatusOK {
+		contents = pulls.ContentsOf(response.Header.Get(digestHeader), body)
+	}
 	if e := newHit(u, term, response); e != nil {
 		e.setBody(body)
+		e.contents = contents
 		if target.Kind == address.Manifests {
 			e.stored = h.stored(response.Header.Get(digestHeader))
 		}
 		h.hits.keep(key, e)
 	}
-	got := &shared{status: response.StatusCode, header: make(http.Header), body: body, alone: !shareable(response.Header)}
+	got := &shared{
+		status: response.StatusCode, header: make(http.Header), body: body, contents: contents,
+		alone: !shareable(response.Header),
+	}
 	copyHeader(got.header, response)
 	got.header.Set("Content-Length", strconv.Itoa(len(body)))
 	got.cache = accesslog.ParseHeader(got.header.Get(accesslog.HeaderName))
