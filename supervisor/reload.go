@@ -9,7 +9,7 @@ import (
 	"registrycache/config"
 )
 
-// linger is how long the worker of a removed upstream goes on after the router
+// linger is how long a removed worker goes on after the router
 // was told, so that requests that the router has already sent on its way are
 // answered. The router takes new routes within milliseconds.
 const linger = time.Second
@@ -40,31 +40,31 @@ func mistakes(err error) []error {
 	return []error{err}
 }
 
-// changes are what is different in the upstreams of two configurations.
+// changes are what is different in the workers of two configurations.
 type changes struct {
-	added, changed []config.Upstream // as they are now
-	removed        []config.Upstream // as they were
+	added, changed []worker // as they are now
+	removed        []worker // as they were
 }
 
 func compare(old, next *config.Config) changes {
-	before := map[string]config.Upstream{}
-	for _, u := range old.Upstreams {
-		before[u.Path] = u
+	before := map[string]worker{}
+	for _, w := range workersOf(old) {
+		before[w.key] = w
 	}
 	var c changes
-	for _, u := range next.Upstreams {
-		was, known := before[u.Path]
-		delete(before, u.Path)
+	for _, w := range workersOf(next) {
+		was, known := before[w.key]
+		delete(before, w.key)
 		switch {
 		case !known:
-			c.added = append(c.added, u)
-		case !reflect.DeepEqual(old.Worker(was), next.Worker(u)):
-			c.changed = append(c.changed, u)
+			c.added = append(c.added, w)
+		case !reflect.DeepEqual(was, w):
+			c.changed = append(c.changed, w)
 		}
 	}
-	for _, u := range old.Upstreams {
-		if _, left := before[u.Path]; left {
-			c.removed = append(c.removed, u)
+	for _, w := range workersOf(old) {
+		if _, left := before[w.key]; left {
+			c.removed = append(c.removed, w)
 		}
 	}
 	return c
@@ -77,31 +77,31 @@ func (s *supervisor) apply(next *config.Config) error {
 		s.log.Debug().Msg("the configuration is what it was")
 		return nil
 	}
-	upstreams := compare(s.cfg, next)
-	opened, err := openWorkers(next, upstreams.added)
+	workers := compare(s.cfg, next)
+	opened, err := openWorkers(workers.added)
 	if err != nil {
 		return err
 	}
-	for _, u := range upstreams.added {
-		p := s.newWorker(next, u, opened[u.Path])
+	for _, w := range workers.added {
+		p := s.newWorker(w, opened[w.key])
 		s.mu.Lock()
-		s.workers[u.Path] = p
+		s.workers[w.key] = p
 		s.mu.Unlock()
 		go p.run()
 	}
-	for _, u := range upstreams.changed {
-		s.workers[u.Path].set(next.Worker(u))
+	for _, w := range workers.changed {
+		s.workers[w.key].set(w.settings)
 	}
 	// New routes come after the sockets they lead to, and removed ones go
 	// before their workers.
 	tell(s.router, s.cfg.Router(), next.Router())
 	tell(s.logger, s.cfg.Logger(), next.Logger())
 	tell(s.cleaner, s.cfg.Cleaner, next.Cleaner)
-	for _, u := range upstreams.removed {
-		s.remove(u.Path)
+	for _, w := range workers.removed {
+		s.remove(w.key)
 	}
-	s.log.Info().Strs("added", names(upstreams.added)).Strs("changed", names(upstreams.changed)).
-		Strs("removed", names(upstreams.removed)).Msg("configuration reloaded")
+	s.log.Info().Strs("added", names(workers.added)).Strs("changed", names(workers.changed)).
+		Strs("removed", names(workers.removed)).Msg("configuration reloaded")
 	for _, notice := range next.Notices {
 		if !slices.Contains(s.cfg.Notices, notice) {
 			s.log.Warn().Msg(notice)
@@ -117,11 +117,11 @@ func tell[T any](p *process, old, next T) {
 	}
 }
 
-// remove ends the worker at path once the router has no more use for it.
-func (s *supervisor) remove(path string) {
-	p := s.workers[path]
+// remove ends a worker once the router has no more use for it.
+func (s *supervisor) remove(key string) {
+	p := s.workers[key]
 	s.mu.Lock()
-	delete(s.workers, path)
+	delete(s.workers, key)
 	s.mu.Unlock()
 	s.leaving.Go(func() {
 		select {
@@ -132,10 +132,10 @@ func (s *supervisor) remove(path string) {
 	})
 }
 
-func names(upstreams []config.Upstream) []string {
-	list := make([]string, 0, len(upstreams))
-	for _, u := range upstreams {
-		list = append(list, u.Name)
+func names(workers []worker) []string {
+	list := make([]string, 0, len(workers))
+	for _, w := range workers {
+		list = append(list, w.of)
 	}
 	return list
 }

@@ -177,7 +177,10 @@ func TestCompare(t *testing.T) {
 	old := &config.Config{Upstreams: []config.Upstream{a, b}}
 
 	got := compare(old, &config.Config{Upstreams: []config.Upstream{b2, c}})
-	assert.Equal(t, changes{added: []config.Upstream{c}, changed: []config.Upstream{b2}, removed: []config.Upstream{a}}, got)
+	assert.Equal(t, []string{"c"}, names(got.added))
+	assert.Equal(t, []string{"b"}, names(got.changed))
+	assert.Equal(t, b2, got.changed[0].settings.(config.Worker).Upstream)
+	assert.Equal(t, []string{"a"}, names(got.removed))
 	assert.Equal(t, changes{}, compare(old, &config.Config{Upstreams: []config.Upstream{a, b}}))
 	// Aliases are the router's.
 	aliased := a
@@ -185,5 +188,18 @@ func TestCompare(t *testing.T) {
 	assert.Equal(t, changes{}, compare(old, &config.Config{Upstreams: []config.Upstream{aliased, b}}))
 	// What all workers share changes all of them.
 	got = compare(old, &config.Config{Upstreams: []config.Upstream{a, b}, Offline: true})
-	assert.Equal(t, changes{changed: []config.Upstream{a, b}}, got)
+	assert.Equal(t, []string{"a", "b"}, names(got.changed))
+
+	// Another prefix is another worker.
+	hosted := func(h *config.Hosted) *config.Config {
+		return &config.Config{Upstreams: []config.Upstream{a, b}, Hosted: h}
+	}
+	got = compare(old, hosted(&config.Hosted{Prefix: "local"}))
+	assert.Equal(t, []string{"local/"}, names(got.added))
+	assert.Equal(t, []string{"hosted"}, got.added[0].argv)
+	assert.Equal(t, changes{}, compare(hosted(&config.Hosted{Prefix: "local"}), hosted(&config.Hosted{Prefix: "local", Push: []string{"alice"}})),
+		"who may push is the router's, too")
+	got = compare(hosted(&config.Hosted{Prefix: "local"}), hosted(&config.Hosted{Prefix: "a"}))
+	assert.Equal(t, []string{"a/"}, names(got.added))
+	assert.Equal(t, []string{"local/"}, names(got.removed))
 }

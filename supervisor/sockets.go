@@ -11,7 +11,7 @@ import (
 type sockets struct {
 	router, logger, cleaner *socket
 	metrics                 *net.TCPListener
-	workers                 map[string]*socket // by the upstream's Path
+	workers                 map[string]*socket // by the worker's key
 }
 
 // openSockets opens all, or none.
@@ -41,7 +41,7 @@ func (s *sockets) open(cfg *config.Config) error {
 	if s.cleaner, err = openNothing(); err != nil {
 		return err
 	}
-	s.workers, err = openWorkers(cfg, cfg.Upstreams)
+	s.workers, err = openWorkers(workersOf(cfg))
 	return err
 }
 
@@ -59,20 +59,4 @@ func (s *sockets) close() {
 
 func (s *sockets) addresses() Addresses {
 	return Addresses{Listen: s.router.addr.String(), Metrics: s.metrics.Addr().String()}
-}
-
-// openWorkers opens the sockets of the workers of upstreams, all or none.
-func openWorkers(cfg *config.Config, upstreams []config.Upstream) (map[string]*socket, error) {
-	opened := map[string]*socket{}
-	for _, u := range upstreams {
-		s, err := listenUnix(cfg.Socket("worker-" + u.Path))
-		if err != nil {
-			for _, s := range opened {
-				s.close()
-			}
-			return nil, fmt.Errorf("RUNDIR: the socket of the worker for %s: %w", u.Name, err)
-		}
-		opened[u.Path] = s
-	}
-	return opened, nil
 }

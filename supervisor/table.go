@@ -22,10 +22,10 @@ type supervisor struct {
 	router, logger, cleaner *process
 
 	mu      sync.Mutex          // for list, which others call too
-	workers map[string]*process // by the upstream's Path
+	workers map[string]*process // by worker.key
 
 	routerDone chan struct{}  // closed when the router has ended for good
-	leaving    sync.WaitGroup // workers of upstreams that were removed
+	leaving    sync.WaitGroup // workers that were removed
 }
 
 func newSupervisor(cfg *config.Config, opt Options, spawner *spawner) *supervisor {
@@ -49,8 +49,8 @@ func newSupervisor(cfg *config.Config, opt Options, spawner *spawner) *superviso
 
 // start starts all processes, and waits for none.
 func (s *supervisor) start(opened *sockets) {
-	for _, u := range s.cfg.Upstreams {
-		s.workers[u.Path] = s.newWorker(s.cfg, u, opened.workers[u.Path])
+	for _, w := range workersOf(s.cfg) {
+		s.workers[w.key] = s.newWorker(w, opened.workers[w.key])
 	}
 	s.router = s.newProcess(update, s.cfg.Router(), opened.router, "router")
 	s.logger = s.newProcess(update, s.cfg.Logger(), opened.logger, "logger")
@@ -60,10 +60,8 @@ func (s *supervisor) start(opened *sockets) {
 	}
 }
 
-// newWorker makes a worker, whose settings are only ever those of a process
-// that was started with them: its upstream client need not bear changes.
-func (s *supervisor) newWorker(cfg *config.Config, u config.Upstream, on *socket) *process {
-	return s.newProcess(replace, cfg.Worker(u), on, "worker", u.Name)
+func (s *supervisor) newWorker(w worker, on *socket) *process {
+	return s.newProcess(replace, w.settings, on, w.argv...)
 }
 
 // newProcess makes the process that ps shows as `registry-cache` and argv.
@@ -90,8 +88,8 @@ func (s *supervisor) list() []*process {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := []*process{s.router}
-	for _, path := range slices.Sorted(maps.Keys(s.workers)) {
-		all = append(all, s.workers[path])
+	for _, key := range slices.Sorted(maps.Keys(s.workers)) {
+		all = append(all, s.workers[key])
 	}
 	return append(all, s.logger, s.cleaner)
 }
