@@ -55,6 +55,7 @@ type cleaner struct {
 	// The rest is of one that Runs.
 	log     zerolog.Logger
 	metrics *metrics
+	state   *state
 	growth  *images.Growth
 	walked  time.Time
 	// known is what the store held after the last walk, fills left out.
@@ -118,6 +119,9 @@ func (c *cleaner) estimate(ctx context.Context) (u usage, landed int64, err erro
 	u.bytes = max(0, u.bytes+landed) + fills
 	u.disk, err = c.disk()
 	c.metrics.bytes.Set(float64(u.bytes))
+	if err == nil {
+		c.state.estimated(u, c.now())
+	}
 	return u, landed, err
 }
 
@@ -126,6 +130,9 @@ func (c *cleaner) survey(ctx context.Context) (*survey, error) {
 	s, err := take(ctx, c.store, c.now())
 	if err == nil {
 		s.disk, err = c.disk()
+	}
+	if err == nil {
+		c.state.surveyed(s.usage, s.now)
 	}
 	return s, err
 }
@@ -217,6 +224,7 @@ func (c *cleaner) evict(ctx context.Context, p *plan, g goal, e *eviction) (miss
 			if gone[n] {
 				e.add(one.blob, one.why)
 				c.metrics.evict(e.Blobs[one.blob].Allocated, one.why)
+				c.state.evicted(e.Blobs[one.blob].Allocated)
 			}
 		}
 		progress()

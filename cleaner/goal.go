@@ -49,8 +49,7 @@ func goalOf(s config.Cleaner, u usage, now time.Time) goal {
 	if s.MaxSize > 0 && u.bytes > Threshold(s.MaxSize, s.ThresholdPercent) {
 		g.reclaim, g.why = u.bytes-s.MaxSize, OverLimit
 	}
-	minFree := max(s.MinFreeBytes, int64(s.MinFreePercent/100*float64(u.disk.Size)))
-	if short := minFree - u.disk.Free; short > g.reclaim {
+	if short := minFree(s, u.disk.Size) - u.disk.Free; short > g.reclaim {
 		g.reclaim, g.why = short, DiskShort
 	}
 	if since := now.Add(-s.MaxAge); s.MaxAge > 0 && !u.oldest.IsZero() && u.oldest.Before(since) {
@@ -64,6 +63,11 @@ func goalOf(s config.Cleaner, u usage, now time.Time) goal {
 		g.quotas = append(g.quotas, reclaim)
 	}
 	return g
+}
+
+// minFree is how many bytes a disk of that size is to have free.
+func minFree(s config.Cleaner, size int64) int64 {
+	return max(s.MinFreeBytes, int64(s.MinFreePercent/100*float64(size)))
 }
 
 // Threshold is the size over which a clean starts.

@@ -30,6 +30,7 @@ import (
 
 	"registrycache/config"
 	"registrycache/images"
+	"registrycache/status"
 )
 
 const (
@@ -45,9 +46,10 @@ const (
 // Run cleans at once, then every RunEvery and as soon as the store is over its
 // limit or the disk short, until the context ends, and returns nil then. New
 // settings hold at once, and start a clean if they ask for anything else. It
-// calls ready once everything that can fail at the start did not.
+// calls ready once everything that can fail at the start did not, and tell,
+// before that, with what knows the store.
 func Run(ctx context.Context, first config.Cleaner, updates <-chan config.Cleaner, log zerolog.Logger,
-	reg prometheus.Registerer, ready func()) error {
+	reg prometheus.Registerer, ready func(), tell func(part func() status.Part)) error {
 	store, err := images.Open(first.StoreDir)
 	if err != nil {
 		return err
@@ -56,9 +58,10 @@ func Run(ctx context.Context, first config.Cleaner, updates <-chan config.Cleane
 	if err != nil {
 		return err
 	}
-	ready()
 	c := newCleaner(store)
-	c.log, c.metrics, c.growth = log, metrics, store.Growth()
+	c.log, c.metrics, c.state, c.growth = log, metrics, &state{settings: first}, store.Growth()
+	tell(func() status.Part { return status.Part{Store: c.state.store()} })
+	ready()
 	run(ctx, c, first, updates)
 	return nil
 }
@@ -122,6 +125,7 @@ func (r *runner) loop(ctx context.Context, updates <-chan config.Cleaner) {
 
 func (r *runner) start(ctx context.Context) {
 	r.running, r.stale = true, false
+	r.cleaner.state.began()
 	set := r.set
 	go func() {
 		report, err := r.cleaner.look(ctx, set)
@@ -144,6 +148,7 @@ func (r *runner) pressed(ctx context.Context) bool {
 
 func (r *runner) end(o outcome) {
 	r.running, r.ended, r.every, r.pause = false, time.Now(), max(r.set.RunEvery, atMost), atMost
+	r.cleaner.state.ended(o, r.ended)
 	switch {
 	case errors.Is(o.err, context.Canceled):
 		return
@@ -167,12 +172,15 @@ func (r *runner) end(o outcome) {
 
 // schedule sets the timer to when the next clean is due.
 func (r *runner) schedule() {
-	r.timer.Reset(max(0, time.Until(r.ended.Add(r.every))))
+	due := r.ended.Add(r.every)
+	r.cleaner.state.next(due)
+	r.timer.Reset(max(0, time.Until(due)))
 }
 
 func (r *runner) update(set config.Cleaner) {
 	old := r.set
 	r.set = set
+	r.cleaner.state.set(set)
 	r.every = max(set.RunEvery, atMost)
 	old.RunEvery, old.LogLevel = set.RunEvery, set.LogLevel
 	if !reflect.DeepEqual(old, set) {

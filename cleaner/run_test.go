@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"registrycache/config"
+	"registrycache/status"
 )
 
 // looks counts lines of the report, one for each look at the store.
@@ -41,6 +42,7 @@ type running struct {
 	looks
 	t       *testing.T
 	updates chan config.Cleaner
+	part    func() status.Part
 	stop    func()
 }
 
@@ -50,7 +52,8 @@ func start(t *testing.T, set config.Cleaner) *running {
 	done := make(chan error, 1)
 	ready := make(chan struct{})
 	go func() {
-		done <- Run(ctx, set, r.updates, zerolog.New(&r.looks), prometheus.NewRegistry(), func() { close(ready) })
+		done <- Run(ctx, set, r.updates, zerolog.New(&r.looks), prometheus.NewRegistry(), func() { close(ready) },
+			func(part func() status.Part) { r.part = part })
 	}()
 	<-ready
 	synctest.Wait()
@@ -173,10 +176,11 @@ func TestItCleansAtOnceWhenTheStoreHasGrown(t *testing.T) {
 
 func TestRunFailsWhereItCanNotWork(t *testing.T) {
 	notReady := func() { t.Error("ready") }
+	told := func(func() status.Part) {}
 	reg := prometheus.NewRegistry()
-	err := Run(context.Background(), config.Cleaner{StoreDir: "/dev/null/store"}, nil, zerolog.Nop(), reg, notReady)
+	err := Run(context.Background(), config.Cleaner{StoreDir: "/dev/null/store"}, nil, zerolog.Nop(), reg, notReady, told)
 	require.ErrorContains(t, err, "open the store: mkdir /dev/null")
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "registry_cache_store_bytes"}))
-	err = Run(context.Background(), config.Cleaner{StoreDir: t.TempDir()}, nil, zerolog.Nop(), reg, notReady)
+	err = Run(context.Background(), config.Cleaner{StoreDir: t.TempDir()}, nil, zerolog.Nop(), reg, notReady, told)
 	require.ErrorContains(t, err, "registry_cache_store_bytes")
 }

@@ -29,8 +29,9 @@ type Quota struct {
 	Limit int64 `json:"limit"`
 }
 
-// Clean is a clean that evicted something, or would have had to.
+// Clean is a clean that evicted something, or would have had to, or failed.
 type Clean struct {
+	// Time is when it ended.
 	Time    time.Time `json:"time"`
 	Took    Seconds   `json:"took"`
 	Before  int64     `json:"before"`

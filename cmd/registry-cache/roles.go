@@ -51,6 +51,6 @@ func runLogger() error {
 
 func runCleaner() error {
 	return child.Run("cleaner", func(ctx context.Context, p *child.Process, s config.Cleaner, updates <-chan config.Cleaner) error {
-		return cleaner.Run(ctx, s, updates, p.Log, p.Registry, p.Ready)
+		return cleaner.Run(ctx, s, updates, p.Log, p.Registry, p.Ready, p.Tell)
 	})
 }
