@@ -15,8 +15,8 @@ import (
 	"registrycache/config"
 )
 
-// Exit codes: 1 is a failure while running, 2 a configuration that can't be
-// used, as documented in the README.
+// Exit codes: 1 is a failure while running, 2 a configuration, or arguments,
+// that can't be used, as documented in the README.
 const (
 	exitFailure = 1
 	exitConfig  = 2
@@ -35,7 +35,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "registry-cache: "+err.Error())
 	}
 	var invalid *config.InvalidError
-	if errors.As(err, &invalid) {
+	var argument *argumentError
+	if errors.As(err, &invalid) || errors.As(err, &argument) {
 		os.Exit(exitConfig)
 	}
 	os.Exit(exitFailure)
