@@ -56,10 +56,10 @@ func serve(ctx context.Context, stdout io.Writer) error {
 	return nil
 }
 
-// logOutput writes log lines to stderr, coloured for a person or as they are.
+// logOutput writes log lines to stderr, for a person or as they are.
 func logOutput(format string) io.Writer {
 	if format == config.LogFormatConsole {
-		return zerolog.ConsoleWriter{Out: os.Stderr, TimeFormat: time.TimeOnly}
+		return consoleOutput(os.Stderr, paletteFor(os.Stderr, os.Getenv))
 	}
 	return os.Stderr
 }
