@@ -113,19 +113,12 @@ func briefDigest(d string) string {
 	return hash[:min(len(hash), shortDigits)]
 }
 
-// elapsedText is d with the digits that matter.
+// elapsedText is d with the digits that matter, also where they are few.
 func elapsedText(d time.Duration) string {
-	switch {
-	case d < 10*time.Millisecond:
-		d = d.Round(100 * time.Microsecond)
-	case d < time.Second:
-		d = d.Round(time.Millisecond)
-	case d < time.Minute:
-		d = d.Round(100 * time.Millisecond)
-	default:
-		d = d.Round(time.Second)
+	if d < 10*time.Millisecond {
+		return d.Round(100 * time.Microsecond).String()
 	}
-	return d.String()
+	return tookText(d)
 }
 
 // palette paints text; a nil one leaves it as it is.
