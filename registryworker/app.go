@@ -1,11 +1,9 @@
 package registryworker
 
 import (
-	"crypto/rand"
-
 	"github.com/distribution/distribution/v3/configuration"
-	_ "github.com/distribution/distribution/v3/registry/storage/driver/filesystem" // the driver named in appConfig
 
+	"registrycache/registryworker/app"
 	"registrycache/registryworker/pullthrough"
 )
 
@@ -26,9 +24,7 @@ func appConfig(storeDir string, cache *pullthrough.Cache) *configuration.Configu
 		},
 		Middleware: cache.Middleware(),
 		Catalog:    configuration.Catalog{MaxEntries: maxCatalog},
-		// Paths are as the client sent them or as the router made them; the
-		// scheme and host that it sees are not this process's to know.
-		HTTP: configuration.HTTP{RelativeURLs: true, Secret: rand.Text()},
+		HTTP:       app.HTTP(),
 	}
 	// Validation is of pushes.
 	cfg.Validation.Disabled = true

@@ -1,0 +1,155 @@
+package hosted
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/distribution/distribution/v3/registry/api/errcode"
+	v2 "github.com/distribution/distribution/v3/registry/api/v2"
+	"github.com/opencontainers/go-digest"
+
+	"registrycache/images"
+)
+
+// subjectHeader of an answer says that the subject of a manifest was taken note
+// of (OCI distribution spec 1.1, "Pushing Manifests with Subject").
+const subjectHeader = "OCI-Subject"
+
+// change lets distribution change the repository.
+func (h *handler) change(w http.ResponseWriter, q request) {
+	a := &changed{ResponseWriter: w}
+	switch {
+	case q.route == v2.RouteNameManifest && q.Method == http.MethodPut:
+		h.putManifest(a, q)
+	case q.route == v2.RouteNameManifest && q.Method == http.MethodDelete:
+		h.unlink(a, q, images.Manifest)
+	case q.route == v2.RouteNameBlob && q.Method == http.MethodDelete:
+		h.unlink(a, q, images.Layer)
+	default:
+		err := h.pledge(q)
+		if _, refused := errors.AsType[errcode.Error](err); refused {
+			refuse(w, err)
+			return
+		}
+		if err != nil {
+			h.fail(w, q, err)
+			return
+		}
+		h.registry.ServeHTTP(a, q.Request)
+	}
+	if a.failed {
+		// Distribution's error is in the log. It would show clients paths.
+		h.fail(w, q, errors.New("distribution answered "+strconv.Itoa(a.status)))
+	}
+}
+
+// changed passes on an answer of distribution's, except for failures.
+type changed struct {
+	http.ResponseWriter
+	// subject is for the answer to a manifest that was taken.
+	subject digest.Digest
+	status  int
+	failed  bool
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (a *changed) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *changed) WriteHeader(status int) {
+	a.status = status
+	if a.failed = status >= http.StatusInternalServerError; a.failed {
+		return
+	}
+	if a.subject != "" && status == http.StatusCreated {
+		a.Header().Set(subjectHeader, a.subject.String())
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *changed) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	if a.failed {
+		return len(p), nil
+	}
+	return a.ResponseWriter.Write(p)
+}
+
+// pledge keeps the blob that an upload will be, or that is to be mounted, for
+// the manifest that is still to come. Uploads take as long as they take: that
+// the blob is pledged before it has its name is enough.
+func (h *handler) pledge(q request) error {
+	query := q.URL.Query()
+	d := digest.Digest(query.Get("digest"))
+	if q.Method == http.MethodPost {
+		d = digest.Digest(query.Get("mount"))
+	}
+	if d.Validate() != nil {
+		return nil // none, or none that distribution would take
+	}
+	if d.Algorithm() != digest.Canonical {
+		// Distribution would keep it under its sha256 digest, where nobody would
+		// look who asks what a manifest needs.
+		return errcode.ErrorCodeDigestInvalid.WithMessage("blobs are pushed by their sha256 digest here")
+	}
+	release, err := h.store.Changing(q.Context())
+	if err != nil {
+		return err
+	}
+	defer release()
+	return h.store.Pledge(q.repository, d)
+}
+
+// putManifest holds off who would collect what the manifest needs from before
+// it is looked for until it is needed by the manifest.
+func (h *handler) putManifest(a *changed, q request) {
+	payload, err := io.ReadAll(http.MaxBytesReader(a, q.Body, images.MaxManifestSize))
+	if err != nil {
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			refuse(a, errcode.ErrorCodeSizeInvalid.WithMessage(images.ErrManifestTooLarge.Error()))
+			return
+		}
+		refuse(a, errcode.ErrorCodeManifestInvalid.WithMessage("the manifest broke off"))
+		return
+	}
+	// Whatever is wrong with it, distribution says.
+	doc, _ := images.ParseManifest(payload)
+	if doc.Subject != nil && doc.Subject.Digest.Validate() == nil {
+		a.subject = doc.Subject.Digest
+	}
+	release, err := h.store.Changing(q.Context())
+	if err != nil {
+		h.fail(a, q, err)
+		return
+	}
+	defer release()
+	q.Body = io.NopCloser(bytes.NewReader(payload))
+	h.registry.ServeHTTP(a, q.Request)
+	if a.status == http.StatusCreated {
+		h.referrers.add(q.repository, a.subject, digest.FromBytes(payload))
+		h.store.Redeem(q.repository, doc.Needs())
+	}
+}
+
+// unlink deletes a tag, manifest or blob from the repository. Distribution
+// leaves the directory of the link behind, which `images` would go by. The blob
+// itself may be needed elsewhere; who collects garbage will know.
+func (h *handler) unlink(a *changed, q request, k images.Kind) {
+	release, err := h.store.Changing(q.Context())
+	if err != nil {
+		h.fail(a, q, err)
+		return
+	}
+	defer release()
+	h.registry.ServeHTTP(a, q.Request)
+	if a.status != http.StatusAccepted || q.digest == "" {
+		return
+	}
+	if err := h.store.RemoveLink(q.repository, k, q.digest); err != nil {
+		h.log.Warn().Err(err).Msg("a part of what was deleted is left")
+	}
+}
