@@ -9,6 +9,7 @@ import (
 	"registrycache/config"
 	"registrycache/logger"
 	"registrycache/registryworker"
+	"registrycache/registryworker/hosted"
 	"registrycache/router"
 	"registrycache/supervisor/child"
 )
@@ -18,6 +19,7 @@ import (
 func roleCommands() []*cobra.Command {
 	return []*cobra.Command{
 		roleCommand("worker UPSTREAM", cobra.ExactArgs(1), runWorker),
+		roleCommand("hosted", cobra.NoArgs, runHosted),
 		roleCommand("router", cobra.NoArgs, runRouter),
 		roleCommand("logger", cobra.NoArgs, runLogger),
 		roleCommand("cleaner", cobra.NoArgs, runCleaner),
@@ -33,7 +35,13 @@ func roleCommand(use string, args cobra.PositionalArgs, run func() error) *cobra
 
 func runWorker() error {
 	return child.Run("worker", func(ctx context.Context, p *child.Process, s config.Worker, _ <-chan config.Worker) error {
-		return registryworker.Run(ctx, s, p.Listener, p.Log, p.Registry, p.ReadyBut)
+		return registryworker.Run(ctx, s, p.Listener, p.Log, p.Registry, p.ReadyBut, p.Tell)
+	})
+}
+
+func runHosted() error {
+	return child.Run("hosted", func(ctx context.Context, p *child.Process, s config.HostedWorker, _ <-chan config.HostedWorker) error {
+		return hosted.Run(ctx, s, p.Listener, p.Log, p.Ready, p.Tell)
 	})
 }
 
