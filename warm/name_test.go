@@ -117,7 +117,6 @@ func FuzzReadList(f *testing.F) {
 		for _, image := range images {
 			path := "/v2/" + image.Repository + "/manifests/" + image.Reference
 			require.Regexp(t, `^/v2/[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*/manifests/[A-Za-z0-9_][A-Za-z0-9._:+-]*$`, path)
-			require.NotContains(t, path, "..")
 		}
 		if err != nil {
 			require.NotContains(t, err.Error(), "\n\n\n")
