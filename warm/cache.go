@@ -141,23 +141,22 @@ func (c *Cache) manifest(ctx context.Context, repository, ref string) (payload [
 // errNotStored is for what the cache gives out but can't keep.
 var errNotStored = errors.New("the cache has no room to keep it, or can't write its store; its log says which")
 
-// stat says whether the cache has a blob for the repository, and how large it
-// is: -1 where the answer does not say.
-func (c *Cache) stat(ctx context.Context, repository string, d digest.Digest) (here bool, size int64, err error) {
+// stat says whether the cache has a blob for the repository.
+func (c *Cache) stat(ctx context.Context, repository string, d digest.Digest) (here bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	response, err := c.ask(ctx, http.MethodHead, request{repository: repository, path: blobPath(repository, d)})
 	if err != nil {
-		return false, 0, err
+		return false, err
 	}
 	_ = response.Body.Close()
 	switch cacheStatus(response) {
 	case accesslog.Hit, accesslog.Revalidated, accesslog.Stale:
-		return true, response.ContentLength, nil
+		return true, nil
 	case "":
-		return false, 0, errNoCache
+		return false, errNoCache
 	}
-	return false, response.ContentLength, nil
+	return false, nil
 }
 
 // probe waits until the cache has the byte of a blob at an offset, and says

@@ -114,7 +114,7 @@ func (r *run) tell(t *task) {
 // cameAlong says whether a blob that another repository just got is here for
 // this one, too: the cache has asked the upstream.
 func (r *run) cameAlong(ctx context.Context, n *need) bool {
-	is, _, err := r.cache.stat(ctx, n.Repository, n.Digest)
+	is, err := r.cache.stat(ctx, n.Repository, n.Digest)
 	return err == nil && is
 }
 
@@ -155,7 +155,7 @@ func (r *run) confirm(ctx context.Context, b Blob) error {
 	var err error
 	deadline := time.Now().Add(settling)
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 2*time.Second) {
-		is, _, err = r.cache.stat(ctx, b.Repository, b.Digest)
+		is, err = r.cache.stat(ctx, b.Repository, b.Digest)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)

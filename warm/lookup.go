@@ -68,7 +68,7 @@ func (r *run) share() {
 func (r *run) isHere(ctx context.Context, n *need) (is bool, err error) {
 	try := func(ctx context.Context) error {
 		var err error
-		is, _, err = r.cache.stat(ctx, n.Repository, n.Digest)
+		is, err = r.cache.stat(ctx, n.Repository, n.Digest)
 		return err
 	}
 	if r.opt.DryRun {
