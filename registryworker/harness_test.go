@@ -29,6 +29,7 @@ import (
 	"registrycache/config"
 	"registrycache/images"
 	"registrycache/logger/accesslog"
+	"registrycache/status"
 )
 
 func TestMain(m *testing.M) {
@@ -44,6 +45,8 @@ type worker struct {
 	store  *images.Store
 	client *http.Client
 	log    *safeBuffer
+	reg    *prometheus.Registry
+	part   func() status.Part // what it tells of itself
 	stop   func()
 }
 
@@ -88,7 +91,7 @@ func startWorker(t *testing.T, dir, upstreamURL string, change ...func(*config.W
 		c(&s)
 	}
 	ln, transport := listen(t)
-	w := &worker{t: t, dir: dir, log: &safeBuffer{}}
+	w := &worker{t: t, dir: dir, log: &safeBuffer{}, reg: prometheus.NewRegistry()}
 	var err error
 	w.store, err = images.Open(dir)
 	require.NoError(t, err)
@@ -100,7 +103,7 @@ func startWorker(t *testing.T, dir, upstreamURL string, change ...func(*config.W
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() {
-		done <- Run(ctx, s, ln, zerolog.New(w.log).Level(level), prometheus.NewRegistry(), func(func() string) { close(ready) })
+		done <- Run(ctx, s, ln, zerolog.New(w.log).Level(level), w.reg, func(func() string) { close(ready) }, func(part func() status.Part) { w.part = part })
 	}()
 	w.stop = sync.OnceFunc(func() {
 		transport.CloseIdleConnections()

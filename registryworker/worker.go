@@ -14,6 +14,7 @@ import (
 	"registrycache/registryworker/fill"
 	"registrycache/registryworker/pullthrough"
 	"registrycache/registryworker/upstream"
+	"registrycache/status"
 )
 
 // fillTimeout is how long fills may take to write down how far they came.
@@ -21,9 +22,10 @@ const fillTimeout = 5 * time.Second
 
 // Run serves the upstream on ln until ctx is done; then it finishes what is in
 // flight and returns nil. ready is called once requests are answered, with what
-// tells from then on why the store is not written, and "" while it is. Run takes
-// over logrus' standard logger, which distribution logs to.
-func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logger, reg prometheus.Registerer, ready func(degraded func() string)) error {
+// tells from then on why the store is not written, and "" while it is; before
+// that tell is, with what tells of the upstream and of the fills. Run takes over
+// logrus' standard logger, which distribution logs to.
+func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logger, reg prometheus.Registerer, ready func(degraded func() string), tell func(func() status.Part)) error {
 	app.BridgeLogs(log)
 	store, err := images.Open(s.StoreDir)
 	if err != nil {
@@ -60,6 +62,7 @@ func Run(ctx context.Context, s config.Worker, ln net.Listener, log zerolog.Logg
 	if err != nil {
 		return err
 	}
+	tell(func() status.Part { return part(client, cache, fills) })
 	return app.Serve(ctx, ln, cache.Handler(registry), s.Drain, log, func() { ready(health.reason) })
 }
 

@@ -26,6 +26,7 @@ import (
 	"registrycache/config"
 	"registrycache/logger/accesslog"
 	"registrycache/registryworker/app"
+	"registrycache/status"
 )
 
 func TestPullAndPullAgainWithoutUpstream(t *testing.T) {
@@ -323,7 +324,8 @@ func TestRunReportsWhatCannotWork(t *testing.T) {
 		"upstream": {Upstream: config.Upstream{Name: "q", Path: "q", URL: "::"}, StoreDir: t.TempDir()},
 	} {
 		ln, _ := listen(t)
-		err := Run(t.Context(), s, ln, zerolog.Nop(), prometheus.NewRegistry(), func(func() string) { t.Error("ready") })
+		err := Run(t.Context(), s, ln, zerolog.Nop(), prometheus.NewRegistry(),
+			func(func() string) { t.Error("ready") }, func(func() status.Part) {})
 		require.Error(t, err, name)
 		require.NoError(t, ln.Close())
 	}

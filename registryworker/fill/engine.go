@@ -1,10 +1,10 @@
 package fill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -154,27 +154,32 @@ func (e *Engine) Filling(repo string, d digest.Digest) bool {
 
 // Progress is how far a running fill has come.
 type Progress struct {
-	Digest       digest.Digest
-	Repositories []string
+	Digest digest.Digest
+	// Repository is the one that asked first, upstream included.
+	Repository string
 	// Size is in bytes, -1 when not known yet. Have of them are on the disk,
 	// Resumed of which were there when the fill started.
 	Size, Have, Resumed int64
+	// Rate is in bytes a second, over the last seconds.
+	Rate int64
 	// Readers follow the fill now, Connections fetch for it.
 	Readers, Connections int
 	Started              time.Time
 }
 
-// Running returns the fills that run now, in no order.
+// Running returns the fills that run now, oldest first.
 func (e *Engine) Running() []Progress {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	list := make([]Progress, 0, len(e.fills))
 	for _, f := range e.fills {
 		p := f.current.progress()
-		p.Digest, p.Started = f.digest, f.started
-		p.Repositories = slices.Sorted(maps.Keys(f.members))
+		p.Digest, p.Repository, p.Started = f.digest, f.repository, f.started
 		list = append(list, p)
 	}
+	slices.SortFunc(list, func(a, b Progress) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.Digest, b.Digest))
+	})
 	return list
 }
 

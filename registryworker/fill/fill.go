@@ -18,6 +18,8 @@ type fill struct {
 	engine  *Engine
 	digest  digest.Digest
 	started time.Time
+	// repository is the one that asked first, upstream included.
+	repository string
 
 	// The engine's lock guards what follows.
 
@@ -28,7 +30,7 @@ type fill struct {
 }
 
 func newFill(e *Engine, repo string, d digest.Digest, src Source) *fill {
-	f := &fill{engine: e, digest: d, started: time.Now(), members: map[string]Source{repo: src}}
+	f := &fill{engine: e, digest: d, started: time.Now(), repository: repo, members: map[string]Source{repo: src}}
 	f.current = newTransfer(f)
 	return f
 }
@@ -140,15 +142,8 @@ func (f *fill) report(t *transfer, err error, what string) {
 		level = zerolog.InfoLevel // the client hears of it
 	}
 	p := t.progress()
-	e.log.WithLevel(level).Err(err).Stringer("digest", f.digest).Str("repository", f.repository()).
+	e.log.WithLevel(level).Err(err).Stringer("digest", f.digest).Str("repository", f.repository).
 		Int64("size", p.Size).Int64("have", p.Have).Int64("resumed", p.Resumed).Msg(what)
-}
-
-// repository names one that takes part, upstream included.
-func (f *fill) repository() string {
-	f.engine.mu.Lock()
-	defer f.engine.mu.Unlock()
-	return slices.Min(slices.Collect(maps.Keys(f.members)))
 }
 
 // keep stores the verified blob. Readers need not wait for it: when it fails

@@ -101,7 +101,7 @@ func TestBytesFlowBeforeTheEnd(t *testing.T) {
 	assert.EqualValues(t, 200_000, p[0].Size)
 	assert.EqualValues(t, 100_000, p[0].Have)
 	assert.Equal(t, 2, p[0].Readers)
-	assert.Equal(t, []string{repo}, p[0].Repositories)
+	assert.Equal(t, repo, p[0].Repository)
 	assert.True(t, b.Filling(repo, o.digest))
 	assert.False(t, b.Filling("quay.io/other", o.digest))
 

@@ -40,8 +40,6 @@ func permitted(ctx context.Context, src Source) error {
 }
 
 var (
-	// errStalled is the end of a body from which nothing came for too long.
-	errStalled = errors.New("the upstream sent nothing")
 	// errChanged means that the upstream's blob has another size than before.
 	errChanged = errors.New("the size of the blob changed")
 	// errIgnored means that the upstream ignored the range.
@@ -103,7 +101,7 @@ func (e *Engine) ask(ctx context.Context, src Source, want span) (*answer, error
 		a.end = want.to
 	}
 	a.timer = time.AfterFunc(a.idle, func() {
-		cancel(fmt.Errorf("%w for %s", errStalled, a.idle))
+		cancel(fmt.Errorf("%w: no byte for %s", upstream.ErrStalled, a.idle))
 		_ = a.body.Close() // wakes a body that does not look at the context
 	})
 	a.timer.Stop()
@@ -162,7 +160,7 @@ func (a *answer) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	switch {
-	case errors.Is(context.Cause(a.ctx), errStalled):
+	case errors.Is(context.Cause(a.ctx), upstream.ErrStalled):
 		return 0, context.Cause(a.ctx)
 	case errors.Is(a.err, io.EOF) && a.end >= 0:
 		return 0, fmt.Errorf("the body ended %d bytes early: %w", a.end-a.pos, io.ErrUnexpectedEOF)

@@ -3,6 +3,7 @@ package fill
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // openLocked lets newcomers in: the upstream has answered.
@@ -138,7 +139,7 @@ func (t *transfer) progress() Progress {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return Progress{
-		Size: t.size, Have: t.have.total(), Resumed: t.resumed,
+		Size: t.size, Have: t.have.total(), Resumed: t.resumed, Rate: t.speed.rate(time.Now()),
 		Readers: len(t.readers), Connections: len(t.schedule.claims),
 	}
 }

@@ -261,5 +261,5 @@ func (t *transfer) judge(err error) (time.Duration, error) {
 
 func (t *transfer) logRetry(err error, at int64, what string) {
 	t.engine.log.Info().Err(err).Stringer("digest", t.fill.digest).
-		Str("repository", t.fill.repository()).Int64("at", at).Msg(what)
+		Str("repository", t.fill.repository).Int64("at", at).Msg(what)
 }

@@ -72,6 +72,7 @@ type transfer struct {
 	readers     map[*Reader]struct{}
 	waiting     []*Reader // for the byte at their offset, longest first
 	schedule    schedule
+	speed       meter
 }
 
 func newTransfer(f *fill) *transfer {
@@ -82,6 +83,7 @@ func newTransfer(f *fill) *transfer {
 		refs:     1, size: -1,
 		readers:  make(map[*Reader]struct{}),
 		schedule: newSchedule(f.engine.opt),
+		speed:    newMeter(time.Now()),
 	}
 }
 
@@ -178,19 +180,21 @@ func (t *transfer) confirm() error {
 // written notes that the bytes of the claim up to to are in the file, and lets
 // those go on who wait for them.
 func (t *transfer) written(c *claim, to int64) {
+	now := time.Now()
 	t.mu.Lock()
 	t.have = t.have.add(c.pos, to)
+	t.speed.add(now, to-c.pos)
 	t.unsaved += to - c.pos
 	c.pos = to
 	t.schedule.retries.progress()
 	t.wakeReaders()
 	t.wakeVerifier()
-	if t.size < 0 || t.unsaved < t.engine.opt.SegmentSize && time.Since(t.saved) < saveEvery {
+	if t.size < 0 || t.unsaved < t.engine.opt.SegmentSize && now.Sub(t.saved) < saveEvery {
 		t.mu.Unlock()
 		return
 	}
 	size, have := t.size, slices.Clone(t.have)
-	t.unsaved, t.saved = 0, time.Now()
+	t.unsaved, t.saved = 0, now
 	t.mu.Unlock()
 	if err := t.part.save(size, have); err != nil {
 		// The blob itself may fit nevertheless.

@@ -13,6 +13,7 @@ import (
 	"registrycache/images"
 	"registrycache/registryworker/fill"
 	"registrycache/registryworker/upstream"
+	"registrycache/status"
 )
 
 // Upstream is what is asked of the registry behind the cache. Repository names
@@ -85,13 +86,30 @@ func New(opt Options) (*Cache, error) {
 		log:        opt.Log,
 		metrics:    metrics,
 		background: bg,
-		circuit:    newCircuit(opt.Settings.Name, opt.Log, metrics.failing),
+		circuit:    newCircuit(opt.Settings.Name, opt.Log, metrics),
 		checks:     newFlights[tagCheck](bg),
 		manifests:  newFlights[fetchedManifest](bg),
 		referrers:  newFlights[fetchedReferrers](bg),
 		permits:    newFlights[int64](bg),
 		states:     states,
 	}, nil
+}
+
+// Describe adds to what the upstream's client knows of it what is known here:
+// its path, whether the circuit is open, and whether it is asked at all.
+func (c *Cache) Describe(u *status.Upstream) {
+	u.Path = c.settings.Path
+	circuit, failure := c.circuit.state()
+	u.Circuit = circuit
+	if failure != nil && (u.Failure == nil || failure.Time.After(u.Failure.Time)) {
+		u.Failure = failure
+	}
+	switch {
+	case c.offline:
+		u.State = status.Offline
+	case u.Circuit == status.CircuitOpen:
+		u.State = status.Failing
+	}
 }
 
 // Close cancels what is asked of the upstream in the background and waits for

@@ -4,8 +4,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+
+	"registrycache/status"
 )
 
 // How long the circuit stays open before the upstream is asked again; doubled
@@ -29,23 +30,35 @@ const (
 type circuit struct {
 	upstream string
 	log      zerolog.Logger
-	gauge    prometheus.Gauge
+	metrics  *metrics
 
 	mu     sync.Mutex
 	closed bool // by close: no timers any more
 	// failing is from the first failure to the next success.
 	failing bool
 	// open is while warm tags don't wait.
-	open  bool
-	pause time.Duration
-	timer *time.Timer
+	open bool
+	// failure is of the check that failed last, also when others went well since.
+	failure *status.Failure
+	pause   time.Duration
+	timer   *time.Timer
 	// probe is the check of the tag that was asked for last, at asked.
 	probe func()
 	asked time.Time
 }
 
-func newCircuit(name string, log zerolog.Logger, gauge prometheus.Gauge) *circuit {
-	return &circuit{upstream: name, log: log, gauge: gauge}
+func newCircuit(name string, log zerolog.Logger, m *metrics) *circuit {
+	return &circuit{upstream: name, log: log, metrics: m}
+}
+
+// state returns whether the circuit is open, and the last failure if any.
+func (c *circuit) state() (string, *status.Failure) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open {
+		return status.CircuitOpen, c.failure
+	}
+	return status.CircuitClosed, c.failure
 }
 
 // blocks says whether a request that has a stale answer should take it at
@@ -70,10 +83,12 @@ func (c *circuit) failed(err error, retryAfter time.Duration) {
 	}
 	if !c.failing {
 		c.failing = true
-		c.gauge.Set(1)
+		c.metrics.failing.Set(1)
 		c.log.Warn().Err(err).Str("upstream", c.upstream).Msg("the upstream fails; tags are served as they are known")
 	}
 	c.open = true
+	c.metrics.open.Set(1)
+	c.failure = &status.Failure{Time: time.Now(), Text: err.Error()}
 	c.pause = min(max(2*c.pause, minPause), maxPause)
 	c.timer = time.AfterFunc(max(c.pause, min(retryAfter, maxRetryAfter)), c.paused)
 }
@@ -85,9 +100,10 @@ func (c *circuit) succeeded() {
 	if !c.failing {
 		return
 	}
-	c.failing, c.open, c.pause = false, false, 0
+	c.failing, c.pause = false, 0
+	c.shut()
 	c.stopTimer()
-	c.gauge.Set(0)
+	c.metrics.failing.Set(0)
 	c.log.Info().Str("upstream", c.upstream).Msg("the upstream answers again")
 }
 
@@ -97,12 +113,18 @@ func (c *circuit) paused() {
 	c.timer = nil
 	probe := c.probe
 	if probe == nil || time.Since(c.asked) > probeFor {
-		c.open, probe = false, nil
+		c.shut()
+		probe = nil
 	}
 	c.mu.Unlock()
 	if probe != nil {
 		probe()
 	}
+}
+
+func (c *circuit) shut() {
+	c.open = false
+	c.metrics.open.Set(0)
 }
 
 func (c *circuit) stopTimer() {

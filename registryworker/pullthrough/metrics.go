@@ -6,6 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	checks  *prometheus.CounterVec // by result
 	failing prometheus.Gauge
+	open    prometheus.Gauge
 }
 
 // Results of a tag check, the values of the label result.
@@ -27,8 +28,12 @@ func newMetrics(reg prometheus.Registerer, upstream string) (*metrics, error) {
 			Name: "registry_cache_upstream_failing", ConstLabels: label,
 			Help: "1 from the first failed tag check until the upstream answers again.",
 		}),
+		open: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "registry_cache_upstream_circuit_open", ConstLabels: label,
+			Help: "1 while known tags are served without asking the upstream, because it fails.",
+		}),
 	}
-	for _, c := range []prometheus.Collector{m.checks, m.failing} {
+	for _, c := range []prometheus.Collector{m.checks, m.failing, m.open} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

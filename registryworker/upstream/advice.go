@@ -21,6 +21,9 @@ func (a *authorizer) settled(u *url.URL, repo, used string, failed *Error) {
 	if failed == nil || origin(u) != a.origin {
 		return
 	}
+	if failed.Kind == Unauthorized && used == "" {
+		failed.refused = true // it gives nothing to those who can't log in
+	}
 	if failed.Kind == Unauthorized && strings.HasPrefix(used, "Bearer ") {
 		// The token server was content, so it is about this repository.
 		// Docker Hub answers so for one that does not exist.

@@ -559,7 +559,11 @@ registry_cache_upstream_ratelimit_limit{upstream="registry.test"} 100
 # HELP registry_cache_upstream_ratelimit_remaining Pulls left in the upstream's time window, as it last said.
 # TYPE registry_cache_upstream_ratelimit_remaining gauge
 registry_cache_upstream_ratelimit_remaining{upstream="registry.test"} 76
-`)))
+`), "registry_cache_upstream_requests_total", "registry_cache_upstream_received_bytes_total",
+		"registry_cache_upstream_ratelimit_limit", "registry_cache_upstream_ratelimit_remaining"))
+	waited, err := testutil.GatherAndCount(reg, "registry_cache_upstream_answer_seconds")
+	require.NoError(t, err)
+	assert.Equal(t, 2, waited, "one for each method")
 	problems, err := testutil.GatherAndLint(reg)
 	require.NoError(t, err)
 	assert.Empty(t, problems)

@@ -89,9 +89,9 @@ func (c *Client) OpenBlob(ctx context.Context, repo string, d digest.Digest, off
 	b, length, err := readRange(resp, offset, end)
 	if err != nil {
 		_ = resp.Body.Close() // no drain: it may be all of a large blob
-		return nil, c.report.wrap(op, err)
+		return nil, c.broken(ctx, op, err)
 	}
-	b.Body = &blobBody{ReadCloser: resp.Body, left: length, wrap: func(err error) error { return c.report.wrap(op, err) }}
+	b.Body = &blobBody{ReadCloser: resp.Body, left: length, wrap: func(err error) error { return c.broken(ctx, op, err) }}
 	return b, nil
 }
 

@@ -23,7 +23,7 @@ type body struct {
 
 func (w *wire) newBody(caller, own context.Context, cancel context.CancelCauseFunc, rc io.ReadCloser) *body {
 	idle := w.timeouts.IdleBody
-	silence := time.AfterFunc(idle, func() { cancel(fmt.Errorf("the transfer stalled: no byte for %s", idle)) })
+	silence := time.AfterFunc(idle, func() { cancel(fmt.Errorf("%w: no byte for %s", ErrStalled, idle)) })
 	silence.Stop()
 	return &body{ReadCloser: rc, caller: caller, own: own, cancel: cancel, silence: silence, wire: w}
 }

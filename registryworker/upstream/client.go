@@ -57,6 +57,7 @@ type Client struct {
 	blobs   *lane
 	auth    *authorizer
 	report  *report
+	history history
 	metrics *metrics
 	close   context.CancelFunc
 }

@@ -58,7 +58,13 @@ type Error struct {
 	Err error
 
 	hint string
+	// refused says that the credentials are at fault, or the lack of any.
+	refused bool
 }
+
+// ErrStalled is the end of a body from which no byte came for too long. A
+// caller with a limit of its own makes it the cause of the context's end.
+var ErrStalled = errors.New("the transfer stalled")
 
 // Error names the upstream, what was asked, the cause, and what to do. It is
 // one line and holds no secret.

@@ -33,10 +33,22 @@ func (c *Client) do(ctx context.Context, q call) (*http.Response, error) {
 	resp, err := c.exchange(ctx, q)
 	if err != nil {
 		release()
+		c.history.ended(q.method, err)
 		return nil, err
 	}
+	c.history.answer()
 	resp.Body = &held{ReadCloser: resp.Body, release: release}
 	return resp, nil
+}
+
+// broken makes an *Error of what is wrong with an answer that do returned.
+func (c *Client) broken(ctx context.Context, op string, err error) *Error {
+	if cause := context.Cause(ctx); errors.Is(cause, ErrStalled) {
+		err = cause // who gave it up had a reason
+	}
+	e := c.report.wrap(op, err)
+	c.history.ended(http.MethodGet, e)
+	return e
 }
 
 func (c *Client) exchange(ctx context.Context, q call) (*http.Response, error) {
@@ -52,7 +64,7 @@ func (c *Client) exchange(ctx context.Context, q call) (*http.Response, error) {
 		}
 		hop := resp.Request.URL
 		if origin(hop) == c.origin {
-			c.metrics.rateLimit(resp.Header.Get("RateLimit-Limit"), resp.Header.Get("RateLimit-Remaining"))
+			c.rateLimit(resp.Header)
 		}
 		if resp.StatusCode/100 == 2 {
 			c.auth.settled(hop, q.repo, used, nil)

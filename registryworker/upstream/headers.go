@@ -75,11 +75,32 @@ func parseRetryAfter(v string, now time.Time) time.Duration {
 	return (wait + time.Second - 1).Truncate(time.Second)
 }
 
-// parseRateLimit reads a value of Docker Hub's ratelimit-limit and
-// ratelimit-remaining, such as "100;w=21600", into the number.
-func parseRateLimit(v string) (int64, bool) {
-	n, _, _ := strings.Cut(v, ";")
-	return parseDigits(strings.TrimSpace(n))
+// maxWindow is the longest time window of a rate limit that is believed.
+const maxWindow = 365 * 24 * time.Hour
+
+// quota is a number of pulls in a time window, which is 0 when it was not given.
+type quota struct {
+	pulls  int64
+	window time.Duration
+}
+
+// parseQuota reads a value of Docker Hub's ratelimit-limit and
+// ratelimit-remaining, such as "100;w=21600": a number, and the window in
+// seconds.
+func parseQuota(v string) (quota, bool) {
+	first, params, _ := strings.Cut(v, ";")
+	n, ok := parseDigits(strings.TrimSpace(first))
+	if !ok {
+		return quota{}, false
+	}
+	q := quota{pulls: n}
+	for param := range strings.SplitSeq(params, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		if seconds, ok := parseDigits(value); ok && name == "w" && seconds <= int64(maxWindow/time.Second) {
+			q.window = time.Duration(seconds) * time.Second
+		}
+	}
+	return q, true
 }
 
 // nextLink returns the target of the first link with the relation "next"

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math"
 	"net/http"
 	"testing"
 	"time"
@@ -74,23 +75,35 @@ func FuzzParseRetryAfter(f *testing.F) {
 	})
 }
 
-func TestParseRateLimit(t *testing.T) {
-	for v, want := range map[string]int64{"100;w=21600": 100, "76": 76, "0 ;w=1": 0} {
-		got, ok := parseRateLimit(v)
+func TestParseQuota(t *testing.T) {
+	for v, want := range map[string]quota{
+		"100;w=21600":                  {100, 6 * time.Hour},
+		"76":                           {76, 0},
+		"0 ;w=1":                       {0, time.Second},
+		" 9 ; policy=pull; w=60 ":      {9, time.Minute},
+		"9;w":                          {9, 0},
+		"9;w=":                         {9, 0},
+		"9;w=-1":                       {9, 0},
+		"9;w=soon":                     {9, 0},
+		"9;w=9223372036854775807":      {9, 0},
+		"9223372036854775807;w=86400;": {math.MaxInt64, 24 * time.Hour},
+	} {
+		got, ok := parseQuota(v)
 		assert.True(t, ok, v)
 		assert.Equal(t, want, got, v)
 	}
 	for _, v := range []string{"", ";w=21600", "-1;w=1", "many", "1e3"} {
-		_, ok := parseRateLimit(v)
+		_, ok := parseQuota(v)
 		assert.False(t, ok, v)
 	}
 }
 
-func FuzzParseRateLimit(f *testing.F) {
+func FuzzParseQuota(f *testing.F) {
 	f.Add("100;w=21600")
+	f.Add("1;w=1;w=99999999999999999999")
 	f.Fuzz(func(t *testing.T, v string) {
-		if n, ok := parseRateLimit(v); ok && n < 0 {
-			t.Errorf("%q: %d", v, n)
+		if q, ok := parseQuota(v); ok && (q.pulls < 0 || q.window < 0 || q.window > maxWindow) {
+			t.Errorf("%q: %+v", v, q)
 		}
 	})
 }

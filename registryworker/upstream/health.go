@@ -6,6 +6,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"registrycache/config"
+	"registrycache/status"
 )
 
 // health keeps track of which credentials work, and reports a change once.
@@ -15,7 +16,8 @@ type health struct {
 	metrics  *metrics
 
 	mu sync.Mutex
-	// refusals are the last status by credential scope; 0 once it was accepted.
+	// refusals are the last status by credential scope, of those that were
+	// used; 0 once it was accepted.
 	refusals map[string]int
 }
 
@@ -35,6 +37,7 @@ func (h *health) accepted(c *config.Credential) {
 }
 
 func (h *health) refused(c *config.Credential, e *Error) {
+	e.refused = true
 	h.metrics.credentials.WithLabelValues(h.key(c)).Set(0)
 	// The status alone tells failures apart: the same one for the next
 	// repository, or with another request's id in its words, is no news.
@@ -42,6 +45,30 @@ func (h *health) refused(c *config.Credential, e *Error) {
 		h.log.Error().Str("credentials", h.key(c)).Str("username", c.Username).Int("status", e.Status).Str("answer", e.Message).
 			Msg("the upstream refuses the credentials: check them in the pull secret")
 	}
+}
+
+// verdict says how the upstream takes the credentials.
+func (h *health) verdict(all []config.Credential) string {
+	if len(all) == 0 {
+		return status.Anonymous
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	refused := 0
+	for _, last := range h.refusals {
+		if last != 0 {
+			refused++
+		}
+	}
+	switch {
+	case len(h.refusals) == 0:
+		return status.Unused
+	case refused == 0:
+		return status.Accepted
+	case refused == len(all):
+		return status.Refused
+	}
+	return status.PartRefused
 }
 
 func (h *health) changed(c *config.Credential, status int) bool {

@@ -48,7 +48,7 @@ func (c *Client) ResolveManifest(ctx context.Context, repo, ref string) (v1.Desc
 	desc := v1.Descriptor{MediaType: resp.Header.Get("Content-Type"), Size: resp.ContentLength}
 	switch said, err := digest.Parse(resp.Header.Get("Docker-Content-Digest")); {
 	case err == nil && differs(ref, said):
-		return v1.Descriptor{}, c.report.wrap(op, invalid("the upstream says this is %s", said))
+		return v1.Descriptor{}, c.broken(ctx, op, invalid("the upstream says this is %s", said))
 	case isDigest(ref):
 		desc.Digest = digest.Digest(ref)
 	case err == nil:
@@ -79,7 +79,7 @@ func (c *Client) fetchManifest(ctx context.Context, op, repo, ref string) (v1.De
 	defer drain(resp)
 	payload, err := readAll(resp, images.MaxManifestSize, images.ErrManifestTooLarge)
 	if err != nil {
-		return v1.Descriptor{}, nil, c.report.wrap(op, err)
+		return v1.Descriptor{}, nil, c.broken(ctx, op, err)
 	}
 	// Of a tag, the upstream's own claim is checked: a proxy on the way may
 	// have changed the bytes.
@@ -91,10 +91,10 @@ func (c *Client) fetchManifest(ctx context.Context, op, repo, ref string) (v1.De
 		want = digest.FromBytes(payload)
 	}
 	if got := want.Algorithm().FromBytes(payload); got != want {
-		return v1.Descriptor{}, nil, c.report.wrap(op, invalid("the content is %s and not %s", got, want))
+		return v1.Descriptor{}, nil, c.broken(ctx, op, invalid("the content is %s and not %s", got, want))
 	}
 	if !isJSONObject(payload) {
-		return v1.Descriptor{}, nil, c.report.wrap(op, invalid("the answer is no manifest but %s", describe(resp.Header.Get("Content-Type"))))
+		return v1.Descriptor{}, nil, c.broken(ctx, op, invalid("the answer is no manifest but %s", describe(resp.Header.Get("Content-Type"))))
 	}
 	return v1.Descriptor{
 		MediaType: resp.Header.Get("Content-Type"), Digest: want, Size: int64(len(payload)),

@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -13,7 +14,12 @@ type metrics struct {
 	credentials *prometheus.GaugeVec // scope
 	limit       *prometheus.GaugeVec
 	remaining   *prometheus.GaugeVec
+	answers     prometheus.ObserverVec // method
 }
+
+// answerBuckets tell a registry nearby from one far away, one that is slow, and
+// one that comes close to Timeouts.Header.
+var answerBuckets = []float64{.01, .05, .25, 1, 5, 20}
 
 // newMetrics registers the client's metrics, or joins those that another
 // client has registered there. A nil Registerer keeps them to itself.
@@ -38,7 +44,12 @@ func newMetrics(reg prometheus.Registerer, upstream string) (*metrics, error) {
 		"Pulls that the upstream allows in its time window, as it last said.")
 	remaining, err5 := gauge("registry_cache_upstream_ratelimit_remaining",
 		"Pulls left in the upstream's time window, as it last said.")
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	answers, err6 := register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "registry_cache_upstream_answer_seconds",
+		Help:    "Time from sending a request to the header of the answer, of those that were answered.",
+		Buckets: answerBuckets,
+	}, []string{"upstream", "method"}))
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return nil, err
 	}
 	own := prometheus.Labels{"upstream": upstream}
@@ -48,6 +59,7 @@ func newMetrics(reg prometheus.Registerer, upstream string) (*metrics, error) {
 		credentials: credentials.MustCurryWith(own),
 		limit:       limit.MustCurryWith(own),
 		remaining:   remaining.MustCurryWith(own),
+		answers:     answers.MustCurryWith(own),
 	}, nil
 }
 
@@ -64,21 +76,13 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C) (C, error)
 	return c, err
 }
 
-// answered counts one request; status 0 is none.
-func (m *metrics) answered(method string, status int) {
-	code := "error"
-	if status != 0 {
-		code = strconv.Itoa(status)
-	}
-	m.requests.WithLabelValues(method, code).Inc()
+// answered counts a request and its answer, for whose header it waited so long.
+func (m *metrics) answered(method string, status int, waited time.Duration) {
+	m.requests.WithLabelValues(method, strconv.Itoa(status)).Inc()
+	m.answers.WithLabelValues(method).Observe(waited.Seconds())
 }
 
-// rateLimit notes what Docker Hub says about its limits.
-func (m *metrics) rateLimit(limit, remaining string) {
-	if n, ok := parseRateLimit(limit); ok {
-		m.limit.WithLabelValues().Set(float64(n))
-	}
-	if n, ok := parseRateLimit(remaining); ok {
-		m.remaining.WithLabelValues().Set(float64(n))
-	}
+// unanswered counts a request that got no answer.
+func (m *metrics) unanswered(method string) {
+	m.requests.WithLabelValues(method, "error").Inc()
 }

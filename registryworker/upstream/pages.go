@@ -22,12 +22,12 @@ func (c *Client) walk(ctx context.Context, q call, limit int64, page func(resp *
 		text, err := readAll(resp, limit, errors.New("the list is too long"))
 		drain(resp)
 		if err != nil {
-			return false, c.report.wrap(q.op, err)
+			return false, c.broken(ctx, q.op, err)
 		}
 		limit -= int64(len(text))
 		enough, err := page(resp, text)
 		if err != nil {
-			return false, c.report.wrap(q.op, err)
+			return false, c.broken(ctx, q.op, err)
 		}
 		link := nextLink(resp.Header.Values("Link"))
 		if enough || link == "" {
@@ -36,14 +36,14 @@ func (c *Client) walk(ctx context.Context, q call, limit int64, page func(resp *
 		next, err := resp.Request.URL.Parse(link)
 		switch {
 		case err != nil:
-			return false, c.report.wrap(q.op, invalid("malformed Link to the next page"))
+			return false, c.broken(ctx, q.op, invalid("malformed Link to the next page"))
 		case origin(next) != c.origin:
-			return false, c.report.wrap(q.op, invalid("the next page is at another host, %s", next.Host))
+			return false, c.broken(ctx, q.op, invalid("the next page is at another host, %s", next.Host))
 		case seen[next.String()]:
-			return false, c.report.wrap(q.op, invalid("the pages go round in a circle"))
+			return false, c.broken(ctx, q.op, invalid("the pages go round in a circle"))
 		}
 		next.User = nil
 		q.url = next
 	}
-	return false, c.report.wrap(q.op, invalid("more than %d pages", maxPages))
+	return false, c.broken(ctx, q.op, invalid("more than %d pages", maxPages))
 }

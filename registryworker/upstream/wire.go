@@ -127,15 +127,16 @@ func (w *wire) roundTrip(ctx context.Context, l *lane, r request, u *url.URL, au
 	// to a proxy. This covers all of them, each twice for a proxy in between.
 	limit := 2*(w.timeouts.Dial+w.timeouts.TLS) + w.timeouts.Header
 	watchdog := time.AfterFunc(limit, func() { cancel(fmt.Errorf("no answer within %s", limit)) })
+	sent := time.Now()
 	resp, err := l.transport.RoundTrip(req)
 	watchdog.Stop()
 	if err != nil {
-		w.metrics.answered(r.method, 0)
+		w.metrics.unanswered(r.method)
 		err = endOf(ctx, own, err)
 		cancel(nil)
 		return nil, err
 	}
-	w.metrics.answered(r.method, resp.StatusCode)
+	w.metrics.answered(r.method, resp.StatusCode, time.Since(sent))
 	resp.Body = w.newBody(ctx, own, cancel, resp.Body)
 	return resp, nil
 }
