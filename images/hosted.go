@@ -15,6 +15,10 @@ import (
 // cached in storeDir. It is a store of its own, so that nothing evicts from it.
 func HostedDir(storeDir string) string { return filepath.Join(storeDir, "hosted") }
 
+// At returns the store in a directory that it does not look at: what Open does
+// is for somebody else to do.
+func At(dir string) *Store { return &Store{root: filepath.Join(dir, layout)} }
+
 // RemoveLink takes a blob out of a repository, and leaves it in the store.
 func (s *Store) RemoveLink(repo string, k Kind, d digest.Digest) error {
 	dir := filepath.Dir(s.linkPath(repo, k, d))

@@ -197,7 +197,6 @@ func TestRemoveLeavesWhatIsUsedOrCameMeanwhile(t *testing.T) {
 	require.Equal(t, other, named, "the tag names another image by now")
 }
 
-
 // countdown is a context that ends when it was asked so often.
 type countdown struct {
 	context.Context

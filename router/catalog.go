@@ -1,12 +1,15 @@
 package router
 
 import (
+	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 
+	"registrycache/images"
 	"registrycache/router/address"
 )
 
@@ -30,7 +33,7 @@ func (h *handler) catalog(a *answer, r *http.Request, target address.Target) {
 		}
 		n = min(n, maxCatalogPage)
 	}
-	names, more, err := h.store.Repositories(r.Context(), query.Get("last"), n)
+	names, more, err := h.repositories(r.Context(), query.Get("last"), n)
 	if err != nil {
 		h.fail(a, r, errcode.ErrorCodeUnknown.WithMessage("the store can't be read; the cache's log has more"), err)
 		return
@@ -45,4 +48,25 @@ func (h *handler) catalog(a *answer, r *http.Request, target address.Target) {
 	writeJSON(a, http.StatusOK, struct {
 		Repositories []string `json:"repositories"`
 	}{names})
+}
+
+// repositories are those of the store and of what was pushed, as one list.
+func (h *handler) repositories(ctx context.Context, last string, n int) (names []string, more bool, err error) {
+	stores := []*images.Store{h.store}
+	if st := h.state.Load(); st.hosted != "" {
+		stores = append(stores, st.upstreams[st.hosted].store)
+	}
+	for _, s := range stores {
+		some, further, err := s.Repositories(ctx, last, n)
+		if err != nil {
+			return nil, false, err
+		}
+		names, more = append(names, some...), more || further
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) > n {
+		names, more = names[:n], true
+	}
+	return names, more, nil
 }

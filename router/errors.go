@@ -38,14 +38,20 @@ func writeBody(a *answer, status int, body []byte) {
 // bodyGrace is how long a client may go on sending what nobody reads.
 const bodyGrace = 5 * time.Second
 
-// refuse answers a request that is not one for a cache. What the client sends
-// after its header is of no interest, and must not be taken for a request.
+// refuse answers a request that is not one for a cache.
 func refuse(a *answer, r *http.Request, err errcode.Error) {
+	dropBody(a, r)
+	writeError(a, err)
+}
+
+// dropBody is called before a request is answered whose body is not read. What
+// the client sends after its header is of no interest then, and must not be
+// taken for a request.
+func dropBody(a *answer, r *http.Request) {
 	if r.ContentLength != 0 {
 		a.Header().Set("Connection", "close")
 		_ = http.NewResponseController(a).SetReadDeadline(time.Now().Add(bodyGrace))
 	}
-	writeError(a, err)
 }
 
 // writeChallenge answers a client that is not admitted.

@@ -28,15 +28,7 @@ var answered = []string{
 
 // forward lets a worker answer.
 func (h *handler) forward(a *answer, r *http.Request, target address.Target, u *upstream) {
-	header := make(http.Header, len(asked))
-	for _, name := range asked {
-		if values := r.Header[name]; len(values) > 0 {
-			header[name] = values
-		}
-	}
-	if header["User-Agent"] == nil {
-		header["User-Agent"] = []string{""} // else net/http puts its own
-	}
+	header := askedFields(r)
 	if target.Kind == address.Blobs && r.Method == http.MethodGet {
 		header[growingHeader] = []string{"1"}
 	}
@@ -65,11 +57,32 @@ func (h *handler) forward(a *answer, r *http.Request, target address.Target, u *
 	}
 	defer func() { _ = response.Body.Close() }()
 	copyHeader(a.Header(), response)
+	if target.Kind == address.Uploads {
+		copyFields(a.Header(), response.Header, received)
+	}
 	a.WriteHeader(response.StatusCode)
 	if r.Method == http.MethodHead {
 		return
 	}
 	h.relay(a, r, response.Body, u)
+}
+
+// askedFields are what a worker gets of a client's header.
+func askedFields(r *http.Request) http.Header {
+	header := make(http.Header, len(asked))
+	copyFields(header, r.Header, asked)
+	if header["User-Agent"] == nil {
+		header["User-Agent"] = []string{""} // else net/http puts its own
+	}
+	return header
+}
+
+func copyFields(to, from http.Header, names []string) {
+	for _, name := range names {
+		if values := from[name]; len(values) > 0 {
+			to[name] = values
+		}
+	}
 }
 
 // failUpstream answers when there is no answer of the worker.
@@ -83,11 +96,7 @@ func copyHeader(to http.Header, response *http.Response) {
 	if response.StatusCode >= http.StatusInternalServerError {
 		to.Set(accesslog.HeaderName, accesslog.Failed.Header()) // unless the worker says otherwise
 	}
-	for _, name := range answered {
-		if values := response.Header[name]; len(values) > 0 {
-			to[name] = values
-		}
-	}
+	copyFields(to, response.Header, answered)
 	for name, values := range response.Header {
 		if strings.HasPrefix(name, "Oci-") {
 			to[name] = values

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/distribution/distribution/v3/registry/auth"
@@ -13,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"registrycache/config"
+	"registrycache/router/address"
 )
 
 // gate decides who may ask. It is the only place that looks at what clients
@@ -103,4 +105,34 @@ func credentialOnly(r *http.Request) *http.Request {
 		only.Header.Set("Authorization", credential)
 	}
 	return only.WithContext(r.Context())
+}
+
+// access is what a token must allow, as in distribution.
+func access(method string, target address.Target) []auth.Access {
+	if target.Kind == address.Catalog {
+		return []auth.Access{{Resource: auth.Resource{Type: "registry", Name: "catalog"}, Action: "*"}}
+	}
+	if target.Repository == "" {
+		return nil
+	}
+	var all []auth.Access
+	allow := func(repository, action string) {
+		all = append(all, auth.Access{Resource: auth.Resource{Type: "repository", Name: repository}, Action: action})
+	}
+	switch method {
+	case http.MethodPost, http.MethodPut, http.MethodPatch:
+		allow(target.Repository, "pull")
+		allow(target.Repository, "push")
+	case http.MethodDelete:
+		allow(target.Repository, "delete")
+	default:
+		allow(target.Repository, "pull")
+	}
+	if target.Kind == address.Uploads {
+		// A blob is mounted by those who may pull it where it is.
+		if query, err := url.ParseQuery(target.Query); err == nil && query.Get("from") != "" {
+			allow(query.Get("from"), "pull")
+		}
+	}
+	return all
 }

@@ -114,9 +114,7 @@ func setCacheStatus(a *answer, s accesslog.CacheStatus) {
 func (h *handler) serve(a *answer, r *http.Request, record *accesslog.Record) {
 	switch {
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
-		a.Header().Set("Allow", "GET, HEAD")
-		refuse(a, r, errcode.ErrorCodeUnsupported.WithMessage(
-			r.Method+" is not supported: this is a pull-through cache; push to the upstream registry itself"))
+		h.change(a, r, record)
 		return
 	case r.ContentLength != 0:
 		refuse(a, r, errcode.ErrorCodeSizeInvalid.WithMessage("a "+r.Method+" request takes no body"))
@@ -153,10 +151,12 @@ func (h *handler) serve(a *answer, r *http.Request, record *accesslog.Record) {
 
 // pull answers for one upstream.
 func (h *handler) pull(a *answer, r *http.Request, target address.Target, u *upstream) {
-	switch target.Kind {
-	case address.Manifests, address.Referrers:
+	switch {
+	case target.Route.Hosted:
+		h.forward(a, r, target, u) // it may be another in the next moment
+	case target.Kind == address.Manifests, target.Kind == address.Referrers:
 		h.small(a, r, target, u)
-	case address.Blobs:
+	case target.Kind == address.Blobs:
 		h.blob(a, r, target, u)
 	default:
 		// Lists of tags may be long and are never fresh.
@@ -171,22 +171,11 @@ func (h *handler) admit(r *http.Request, record *accesslog.Record) (st *state, t
 	for {
 		st = h.state.Load()
 		target, parseErr = st.table.Parse(record.Path, r.URL.RawQuery)
-		record.User, err = st.gate.admit(r, access(target))
+		record.User, err = st.gate.admit(r, access(r.Method, target))
 		if !errors.Is(err, errGateClosed) {
 			return st, target, parseErr, err
 		}
 	}
-}
-
-// access is what a token must allow.
-func access(target address.Target) []auth.Access {
-	switch {
-	case target.Kind == address.Catalog:
-		return []auth.Access{{Resource: auth.Resource{Type: "registry", Name: "catalog"}, Action: "*"}}
-	case target.Repository != "":
-		return []auth.Access{{Resource: auth.Resource{Type: "repository", Name: target.Repository}, Action: "pull"}}
-	}
-	return nil
 }
 
 func (h *handler) refuseAccess(a *answer, r *http.Request, err error) {

@@ -35,7 +35,7 @@ func (h *handler) blob(a *answer, r *http.Request, target address.Target, u *ups
 	key := target.String()
 	now := time.Now()
 	if e := h.hits.get(key, u, now); e != nil {
-		file, _, err := h.store.OpenBlob(e.blob)
+		file, _, err := u.store.OpenBlob(e.blob)
 		if err == nil {
 			defer func() { _ = file.Close() }()
 			e.setHeader(a.Header(), now)
@@ -55,7 +55,7 @@ func (h *handler) handOff(a *answer, r *http.Request, target address.Target, res
 	if err != nil {
 		return fmt.Errorf("the worker's %s: %w", handoffHeader, err)
 	}
-	file, _, err := h.store.OpenBlob(d)
+	file, _, err := u.store.OpenBlob(d)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,9 @@ type state struct {
 	table    *address.Table
 	// upstreams are the workers by the Path of their route.
 	upstreams map[string]*upstream
-	gate      gate
+	// hosted is the first part of the names of what is pushed here, or empty.
+	hosted string
+	gate   gate
 	// tls is nil for plain HTTP.
 	tls *tls.Config
 }
@@ -46,9 +48,12 @@ func newState(settings config.Router, old *state, tune tuning) (*state, error) {
 	for _, r := range settings.Routes {
 		u, ok := old.upstreams[r.Path]
 		if !ok || u.socket != r.Socket {
-			u = newUpstream(r, tune)
+			u = newUpstream(r, settings.StoreDir, tune)
 		}
 		s.upstreams[r.Path] = u
+		if r.Hosted {
+			s.hosted = r.Path
+		}
 	}
 	return s, nil
 }

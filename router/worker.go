@@ -10,13 +10,16 @@ import (
 	"time"
 
 	"registrycache/config"
+	"registrycache/images"
 	"registrycache/router/address"
 )
 
 // upstream is the worker of one upstream, behind its unix socket.
 type upstream struct {
-	name      string
-	socket    string
+	name   string
+	socket string
+	// store has the blobs that the worker names.
+	store     *images.Store
 	transport *http.Transport
 	waits     []time.Duration
 	flights   *flights
@@ -28,16 +31,31 @@ type upstream struct {
 const (
 	maxIdleConns    = 128
 	idleConnTimeout = 90 * time.Second
+	// continueTimeout is how long a worker may take to say whether it wants the
+	// body of a push whose client asked that.
+	continueTimeout = 10 * time.Second
 )
 
-func newUpstream(route config.Route, tune tuning) *upstream {
-	u := &upstream{name: route.Name, socket: route.Socket, waits: tune.retryWaits, flights: newFlights()}
+func newUpstream(route config.Route, storeDir string, tune tuning) *upstream {
+	if route.Hosted {
+		storeDir = images.HostedDir(storeDir)
+	}
+	u := &upstream{
+		name: route.Name, socket: route.Socket, store: images.At(storeDir),
+		waits: tune.retryWaits, flights: newFlights(),
+	}
 	u.transport = &http.Transport{
 		DialContext:           u.dial,
 		DisableCompression:    true,
 		MaxIdleConnsPerHost:   maxIdleConns,
 		IdleConnTimeout:       idleConnTimeout,
 		ResponseHeaderTimeout: tune.answerTimeout,
+	}
+	if route.Hosted {
+		// To put a large blob on a slow disk takes as long as it takes, once all of
+		// it is sent.
+		u.transport.ResponseHeaderTimeout = 0
+		u.transport.ExpectContinueTimeout = continueTimeout
 	}
 	return u
 }
@@ -84,12 +102,8 @@ func (u *upstream) ask(ctx context.Context, method string, target address.Target
 		if err == nil || try == len(u.waits) || ctx.Err() != nil || !worthAnother(err) {
 			return response, err
 		}
-		timer := time.NewTimer(u.waits[try])
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, ctx.Err()
+		if err := wait(ctx, u.waits[try]); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -98,7 +112,7 @@ func (u *upstream) ask(ctx context.Context, method string, target address.Target
 // took the request and did not answer in time.
 func worthAnother(err error) bool {
 	// The full queue of a socket counts as a timeout, too.
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+	if refusedConnection(err) {
 		return true
 	}
 	timeout, ok := errors.AsType[net.Error](err)

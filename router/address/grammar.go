@@ -49,6 +49,18 @@ func isTag(s string) bool {
 	return 1 <= len(s) && len(s) <= 128
 }
 
+// isUpload matches [a-zA-Z0-9-]{1,128}, in which distribution's names of uploads
+// lie.
+func isUpload(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !isLower(c) && !isDigit(c) && (c < 'A' || c > 'Z') && c != '-' {
+			return false
+		}
+	}
+	return 1 <= len(s) && len(s) <= 128
+}
+
 // isHex matches [0-9a-f]*.
 func isHex(s string) bool {
 	for i := range len(s) {

@@ -31,6 +31,9 @@ func (t *Table) Parse(escapedPath, rawQuery string) (Target, error) {
 		target.Kind = Catalog
 		return target, nil
 	}
+	if strings.HasSuffix(path, uploads+"/") {
+		path = strings.TrimSuffix(path, "/") // as the specification has it
+	}
 	if path, err = unescape(path); err != nil {
 		return Target{}, err
 	}
@@ -109,7 +112,18 @@ func unescape(path string) (string, error) {
 
 // endpoint reads the end of a path, and returns the name before it.
 func (t *Target) endpoint(path string) (name string, err error) {
+	if name, ok := strings.CutSuffix(path, uploads); ok {
+		t.Kind = Uploads
+		return name, nil
+	}
 	path, ref, _ := cutLast(path)
+	if name, ok := strings.CutSuffix(path, uploads); ok {
+		if !isUpload(ref) {
+			return "", errcode.ErrorCodeBlobUploadInvalid.WithMessage("the upload " + quote(ref) + " is none of this cache's")
+		}
+		t.Kind, t.Reference = Uploads, ref
+		return name, nil
+	}
 	name, last, ok := cutLast(path)
 	if !ok {
 		return "", noEndpoint()

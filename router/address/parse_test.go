@@ -19,6 +19,7 @@ var testRoutes = []config.Route{
 	{Path: "quay.io", Name: "quay.io", Aliases: []string{"q"}},
 	{Path: "my-registry.example.com", Name: "my-registry.example.com"},
 	{Path: "registry.example.com_5000", Name: "registry.example.com:5000", Aliases: []string{"intern.example.com"}},
+	{Path: "local", Name: "local", Hosted: true},
 }
 
 var (
@@ -57,6 +58,16 @@ func TestParseFindsTheCanonicalPath(t *testing.T) {
 		{"empty ns is none", "/v2/quay.io/a/manifests/1?ns=", "/v2/quay.io/a/manifests/1"},
 		{"a repository with the name of an endpoint", "/v2/quay.io/manifests/tags/blobs/manifests/1", "/v2/quay.io/manifests/tags/blobs/manifests/1"},
 		{"an alias must match whole", "/v2/qq/hello/manifests/1", "/v2/docker.io/qq/hello/manifests/1"},
+		{"hosted", "/v2/local/team/app/manifests/1", "/v2/local/team/app/manifests/1"},
+		{"hosted, of one part more", "/v2/local/app/tags/list", "/v2/local/app/tags/list"},
+		{"no host named like it", "/v2/localx/app/manifests/1", "/v2/docker.io/localx/app/manifests/1"},
+		{"ns before the prefix", "/v2/local/app/manifests/1?ns=quay.io", "/v2/quay.io/local/app/manifests/1"},
+		{"beginning of an upload", "/v2/local/app/blobs/uploads/", "/v2/local/app/blobs/uploads/"},
+		{"beginning of an upload, without the slash", "/v2/local/app/blobs/uploads", "/v2/local/app/blobs/uploads/"},
+		{"mount", "/v2/local/app/blobs/uploads/?mount=" + sha256Digest + "&from=local/base", "/v2/local/app/blobs/uploads/?from=local%2Fbase&mount=" + url.QueryEscape(sha256Digest)},
+		{"upload", "/v2/local/app/blobs/uploads/0f-A9?_state=a_b-c%3D", "/v2/local/app/blobs/uploads/0f-A9?_state=a_b-c%3D"},
+		{"a repository named like uploads", "/v2/local/blobs/uploads/manifests/1", "/v2/local/blobs/uploads/manifests/1"},
+		{"an upload elsewhere is for its worker to refuse", "/v2/quay.io/a/blobs/uploads/1", "/v2/quay.io/a/blobs/uploads/1"},
 		{"ping", "/v2/", "/v2/"},
 		{"ping without slash", "/v2", "/v2/"},
 		{"ping with ns", "/v2/?ns=quay.io", "/v2/"},
@@ -129,6 +140,13 @@ func TestParseRefuses(t *testing.T) {
 		{"prefix look-alike", "/v2/quay.ioo/podman/hello/manifests/1", unknown, `"quay.ioo" is not an upstream`},
 		{"short look-alike", "/v2/quay.i/podman/hello/manifests/1", unknown, "not an upstream"},
 		{"host without its port", "/v2/registry.example.com/a/manifests/1", unknown, "not an upstream"},
+		{"hosted alone", "/v2/local/manifests/1", name, "names below local, as in local/team/image"},
+		{"hosted by ns", "/v2/app/manifests/1?ns=local", unknown, `ns="local" is not an upstream`},
+		{"upload of nothing", "/v2/blobs/uploads/1", unknown, "not a path"},
+		{"upload into the parent directory", "/v2/local/app/blobs/uploads/..", name, `".."`},
+		{"upload with a dot", "/v2/local/app/blobs/uploads/a.b", errcode.ErrorCodeBlobUploadInvalid, "none of this cache's"},
+		{"upload with two slashes", "/v2/local/app/blobs/uploads//", name, "empty part"},
+		{"upload with a name too long", "/v2/local/app/blobs/uploads/" + strings.Repeat("a", 129), errcode.ErrorCodeBlobUploadInvalid, "none of"},
 		{"other port", "/v2/registry.example.com_5001/a/manifests/1", unknown, "not an upstream"},
 		{"port alone", "/v2/registry_5000/a/manifests/1", unknown, "not an upstream"},
 		{"localhost", "/v2/localhost/a/manifests/1", unknown, "not an upstream"},
@@ -203,15 +221,16 @@ func cut(uri string) (path, query string) {
 	return path, query
 }
 
-var canonical = regexp.MustCompile(`^/v2/((docker\.io|quay\.io|my-registry\.example\.com|registry\.example\.com_5000)(/[a-z0-9]+([._-]+[a-z0-9]+)*)+/` +
+var canonical = regexp.MustCompile(`^/v2/((docker\.io|quay\.io|my-registry\.example\.com|registry\.example\.com_5000|local)(/[a-z0-9]+([._-]+[a-z0-9]+)*)+/` +
 	`(manifests/([a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})|` +
-	`(blobs|referrers)/(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})|tags/list)|_catalog)?$`)
+	`(blobs|referrers)/(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})|blobs/uploads/[a-zA-Z0-9-]{0,128}|tags/list)|_catalog)?$`)
 
 // Whatever is asked, what comes out is a canonical path that parses to itself.
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
 		"/v2/", "/v2/_catalog", "/v2/a/tags/list", "/v2/q/a/manifests/1", "/v2/quay.io/%2e%2e/a/manifests/1",
 		"/v2/quay.io/a%2fb/blobs/" + sha256Digest, "/v2/registry.example.com_5000/a-b/c__d/referrers/" + sha512Digest,
+		"/v2/local/a/blobs/uploads/", "/v2/local/a/blobs/uploads/0a-B",
 	} {
 		f.Add(seed, "n=1")
 		f.Add(seed, "ns=registry.example.com:5000")

@@ -61,7 +61,7 @@ func (t *Table) route(name, ns string) (route config.Route, rest string, err err
 	first, below, more := strings.Cut(name, "/")
 	if ns != "" {
 		r, ok := t.routes[strings.ToLower(ns)]
-		if !ok {
+		if !ok || r.Hosted { // what is pushed here is in no other registry's name space
 			return r, "", errcode.ErrorCodeNameUnknown.WithMessage(
 				"ns=" + quote(ns) + " is not an upstream of this cache; " + t.known)
 		}
@@ -72,6 +72,10 @@ func (t *Table) route(name, ns string) (route config.Route, rest string, err err
 		return r, name, nil
 	}
 	if r, ok := t.routes[first]; ok {
+		if !more && r.Hosted {
+			return r, "", errcode.ErrorCodeNameInvalid.WithMessage(
+				"the repository is missing: what is pushed here has names below " + first + ", as in " + first + "/team/image")
+		}
 		if !more {
 			return r, "", errcode.ErrorCodeNameInvalid.WithMessage(
 				quote(first) + " is an upstream; the repository is missing, as in " + first + "/org/image")

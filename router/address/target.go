@@ -22,7 +22,12 @@ const (
 	Tags Kind = "tags"
 	// Referrers is the list of manifests whose subject is a digest.
 	Referrers Kind = "referrers"
+	// Uploads is a blob on its way in, or all of them where one begins.
+	Uploads Kind = "uploads"
 )
+
+// uploads is what stands between a repository and the name of an upload.
+const uploads = "/blobs/uploads"
 
 // Target is one parsed request. Repository and all after it are set only for
 // kinds that concern a repository.
@@ -35,7 +40,8 @@ type Target struct {
 	Route config.Route
 	// Repository is the canonical name; its first part is Route.Path.
 	Repository string
-	// Reference is the tag or digest, empty for Tags.
+	// Reference is the tag or digest, empty for Tags. That of Uploads is the name
+	// of one, or empty.
 	Reference string
 	// Digest is Reference if that is a digest.
 	Digest digest.Digest
@@ -51,6 +57,9 @@ func (t Target) Path() string {
 		return "/v2/_catalog"
 	case Tags:
 		return "/v2/" + t.Repository + "/tags/list"
+	}
+	if t.Kind == Uploads {
+		return "/v2/" + t.Repository + uploads + "/" + t.Reference
 	}
 	return "/v2/" + t.Repository + "/" + string(t.Kind) + "/" + t.Reference
 }
