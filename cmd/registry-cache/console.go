@@ -92,7 +92,7 @@ func summarize(line map[string]any, style palette) {
 	if d, ok := line["digest"].(string); ok {
 		line["digest"] = briefDigest(d)
 	}
-	if line["times"] == json.Number("1") {
+	if n, _ := line["times"].(json.Number); n == "0" || n == "1" {
 		delete(line, "times")
 	}
 	for _, told := range [...]string{"image", "cache", "bytes", "duration", "upstream", "requests"} {

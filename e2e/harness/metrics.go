@@ -25,14 +25,15 @@ func (a *Appliance) Metric(t testing.TB, name string, labels ...string) float64 
 	t.Helper()
 	sum := 0.0
 	for _, m := range a.AllMetrics(t)[name].GetMetric() {
-		if has(m, labels) {
+		if Has(m, labels...) {
 			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 		}
 	}
 	return sum
 }
 
-func has(m *dto.Metric, labels []string) bool {
+// Has says whether a metric has the given labels, name and value in turn.
+func Has(m *dto.Metric, labels ...string) bool {
 	for i := 0; i+1 < len(labels); i += 2 {
 		found := false
 		for _, l := range m.GetLabel() {

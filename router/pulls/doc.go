@@ -4,7 +4,8 @@
 // (its address without the port, and its user) does with one image: it begins
 // with a request for a manifest, takes in the manifests and blobs that the
 // client then gets from that repository, and is over when none of them is under
-// way and nothing came for some seconds. Where a client pulls several images of
+// way and nothing came for some seconds. A blob that is fetched later gets a line
+// of its own, in which the image is pulled no time. Where a client pulls several images of
 // a repository at once, a blob belongs to the one whose manifest lists it.
 //
 // A client may be many that share an address. So a pull of the same image again

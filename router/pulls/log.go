@@ -14,6 +14,9 @@ import (
 )
 
 const (
+	// keep is how long a pull is remembered after that. Some clients fetch a
+	// layer only when they need it, and then it is known what it is of.
+	keep = time.Minute
 	// longest is how long who never pauses waits for a line.
 	longest = time.Minute
 	// many requests are more than a pull has: an image has at most 127 layers.
@@ -21,8 +24,9 @@ const (
 	// lookEvery is how often pulls are looked through for those that are over.
 	lookEvery = time.Second
 
-	// maxOpen bounds the pulls that are open, and maxOpenOfOne those of one
-	// client and repository. The oldest is written out for a new one.
+	// maxOpen bounds the pulls that are open or remembered, and maxOpenOfOne
+	// those of one client and repository. The oldest is written out for a new
+	// one.
 	maxOpen      = 10_000
 	maxOpenOfOne = 64
 )
@@ -40,10 +44,10 @@ type Log struct {
 	writing sync.Mutex
 
 	mu   sync.Mutex
-	open map[who][]*Pull // oldest first
+	open map[who][]*Pull // and those that are remembered; oldest first
 	// order has them all, oldest first.
 	order []*Pull
-	// timer runs while any is open; nil when none is.
+	// timer runs while there is any.
 	timer  *time.Timer
 	closed bool
 }
@@ -172,16 +176,14 @@ func ofBlob(open []*Pull, d string) *Pull {
 	return open[len(open)-1]
 }
 
-// ofManifest is the pull that the manifest belongs to, if there is one.
+// ofManifest is the pull that the manifest belongs to, if there is one that is
+// not over.
 func ofManifest(open []*Pull, reference string) *Pull {
 	for _, p := range slices.Backward(open) {
-		if p.is(reference) {
+		// An index may list it where nobody could look.
+		if !p.over && (p.is(reference) || p.opaque && isDigest(reference)) {
 			return p
 		}
-	}
-	// It may well be listed where nobody could look.
-	if n := len(open); n > 0 && isDigest(reference) && open[n-1].opaque {
-		return open[n-1]
 	}
 	return nil
 }
@@ -228,11 +230,15 @@ func (l *Log) look() {
 	now := time.Now()
 	var ended []line
 	l.order = slices.DeleteFunc(l.order, func(p *Pull) bool {
+		still := now.Sub(p.last)
 		switch {
-		case p.underWay == 0 && now.Sub(p.last) >= l.Quiet:
+		case p.underWay == 0 && still >= l.Quiet:
 			ended = p.lineTo(ended)
-			l.forget(p)
-			return true
+			p.rest()
+			if !p.told || still >= keep {
+				l.forget(p)
+				return true
+			}
 		case now.Sub(p.from) >= longest && (p.times > 1 || p.requests > many):
 			p.until = now
 			ended = p.lineTo(ended)

@@ -44,6 +44,9 @@ type Pull struct {
 	// one began or ended.
 	underWay int
 	last     time.Time
+	// told says that it had something to tell of, and over that nothing came
+	// since: it is remembered for blobs that come late.
+	told, over bool
 	// left says that it is no longer open and its line is written when nothing
 	// of it is under way.
 	left bool
@@ -55,10 +58,12 @@ type Pull struct {
 type tally struct {
 	// from and until are the begin of the first request and the end of the last.
 	from, until time.Time
-	times       int
-	requests    int
-	bytes       int64
-	worst       rank
+	// times is how often the image was asked for. It is 0 for the rest of a
+	// pull that has had a line.
+	times    int
+	requests int
+	bytes    int64
+	worst    rank
 	// got says that something was sent, or should have been.
 	got bool
 }
@@ -113,6 +118,7 @@ func (p *Pull) begin(r *accesslog.Record) {
 		// the pull begins, with this request or with the check before it.
 		p.tally = tally{from: r.Time}
 	}
+	p.over = false
 	p.underWay++
 	p.requests++
 	p.last = r.Time
@@ -126,6 +132,13 @@ func (p *Pull) begin(r *accesslog.Record) {
 		p.times++
 		p.checked = false
 	}
+}
+
+// rest is called when the pull is over. What comes yet is counted anew.
+func (p *Pull) rest() {
+	p.told = p.told || p.got
+	p.tally = tally{}
+	p.over, p.checked = true, false
 }
 
 // end counts the end of a request.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,7 +34,26 @@ type entry struct {
 type site struct {
 	t *testing.T
 	*Log
-	out bytes.Buffer
+	out output
+}
+
+// output is what was written since the last take.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) take() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer o.buf.Reset()
+	return o.buf.String()
 }
 
 func newSite(t *testing.T) *site {
@@ -48,14 +68,13 @@ func (s *site) lines() []entry {
 	s.t.Helper()
 	synctest.Wait()
 	var all []entry
-	for text := range strings.Lines(s.out.String()) {
+	for text := range strings.Lines(s.out.take()) {
 		var e entry
 		require.NoError(s.t, json.Unmarshal([]byte(text), &e), text)
 		require.Equal(s.t, "info", e.Level)
 		require.Equal(s.t, "pulled", e.Message)
 		all = append(all, e)
 	}
-	s.out.Reset()
 	return all
 }
 
@@ -65,6 +84,19 @@ func (s *site) line() entry {
 	all := s.lines()
 	require.Len(s.t, all, 1)
 	return all[0]
+}
+
+// remembered is how many pulls are.
+func (s *site) remembered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, pulls := range s.open {
+		n += len(pulls)
+	}
+	require.Len(s.t, s.order, n)
+	require.Equal(s.t, n == 0, s.timer == nil, "something ticks while there is something to wait for")
+	return n
 }
 
 // over waits until what ended now is over.
@@ -135,10 +167,9 @@ func TestLineOfAPull(t *testing.T) {
 			Level: "info", Message: "pulled", Image: repository + ":latest", Digest: imageDigest, Upstream: "quay.io",
 			Cache: "miss", Client: "10.0.0.1", User: "puller", Bytes: 1_000_500, Requests: 2, Times: 1,
 		}, e)
-		over()
+		time.Sleep(keep)
 		assert.Empty(t, s.lines())
-		assert.Nil(t, s.timer, "nothing ticks while there is nothing to wait for")
-		assert.Empty(t, s.open)
+		assert.Zero(t, s.remembered())
 	})
 }
 
@@ -199,9 +230,40 @@ func TestWhatIsNoPull(t *testing.T) {
 		}
 		over()
 		s.Answered(ended(blob(layerDigest), 200, accesslog.Hit, 100, layerDigest), Answer{})
+		time.Sleep(keep)
+		s.Answered(ended(blob(layerDigest), 200, accesslog.Hit, 100, layerDigest), Answer{})
 		over()
 		assert.Empty(t, s.lines())
-		assert.Empty(t, s.order)
+		assert.Zero(t, s.remembered())
+	})
+}
+
+// Some clients fetch a layer when they unpack it.
+func TestBlobThatComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.Answered(ended(manifest("1"), 200, accesslog.Miss, 10, imageDigest), Answer{})
+		over()
+		assert.Equal(t, 1, s.line().Times)
+		time.Sleep(keep / 2)
+		s.takes(time.Second, blob(layerDigest), 200, accesslog.Hit, 100, layerDigest, Answer{})
+		over()
+		e := s.line()
+		assert.Equal(t, repository+":1", e.Image)
+		assert.Equal(t, imageDigest, e.Digest)
+		assert.Equal(t, "hit", e.Cache)
+		assert.EqualValues(t, 100, e.Bytes)
+		assert.InDelta(t, 1, e.Duration, 0.001)
+		assert.Zero(t, e.Times)
+
+		s.Answered(ended(head(manifest("1")), 200, accesslog.Stale, 0, imageDigest), Answer{})
+		over()
+		s.takes(time.Second, manifest("1"), 200, accesslog.Hit, 10, imageDigest, Answer{})
+		over()
+		e = s.line()
+		assert.Equal(t, 1, e.Times, "a pull as any other")
+		assert.Equal(t, "hit", e.Cache)
+		assert.InDelta(t, 1, e.Duration, 0.001)
 	})
 }
 
@@ -392,13 +454,15 @@ func TestOpenPullsAreBounded(t *testing.T) {
 			r.Repository = fmt.Sprint("quay.io/many/", i)
 			s.Answered(ended(r, 200, accesslog.Hit, 1, imageDigest), Answer{})
 		}
-		require.Len(t, s.order, maxOpen)
+		require.Equal(t, maxOpen, s.remembered())
 		early := s.lines()
 		require.Len(t, early, maxOpenOfOne)
 		assert.Equal(t, repository+":0", early[0].Image, "the oldest goes first")
 		over()
 		assert.Len(t, s.lines(), maxOpen)
-		assert.Empty(t, s.open)
+		time.Sleep(keep)
+		assert.Empty(t, s.lines())
+		assert.Zero(t, s.remembered())
 	})
 }
 
