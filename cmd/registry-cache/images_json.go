@@ -32,6 +32,7 @@ type imageJSON struct {
 	Used       time.Time       `json:"lastUsed"`
 	Complete   bool            `json:"complete"`
 	Damaged    bool            `json:"damaged"`
+	Pushed     bool            `json:"pushed"`
 	Missing    []digest.Digest `json:"missing,omitempty"`
 }
 
@@ -48,10 +49,20 @@ type totalsJSON struct {
 	Bytes      int64 `json:"bytes"`
 	LooseBlobs int   `json:"looseBlobs"`
 	LooseBytes int64 `json:"looseBytes"`
+	// Pushed are those of the store of pushed images, which the others leave
+	// out.
+	Pushed *totalsJSON `json:"pushed,omitempty"`
+}
+
+func totalsOf(l *images.Listing) totalsJSON {
+	return totalsJSON{
+		Images: len(l.Images), Blobs: l.All.Blobs, Bytes: l.All.Bytes,
+		LooseBlobs: l.Loose.Blobs, LooseBytes: l.Loose.Bytes,
+	}
 }
 
 // writeJSON writes one image after the other, as all of them may be many.
-func (s *imageStore) writeJSON(to io.Writer, shown []images.Image) error {
+func (s *imageStore) writeJSON(to io.Writer, shown []listedImage) error {
 	out := bufio.NewWriter(to)
 	upstreams := map[string]string{}
 	for _, u := range s.cfg.Upstreams {
@@ -73,22 +84,25 @@ func (s *imageStore) writeJSON(to io.Writer, shown []images.Image) error {
 		}
 		_, _ = out.Write(text)
 	}
-	totals, err := json.Marshal(totalsJSON{
-		Images: len(s.Images), Blobs: s.All.Blobs, Bytes: s.All.Bytes,
-		LooseBlobs: s.Loose.Blobs, LooseBytes: s.Loose.Bytes,
-	})
+	totals := totalsOf(s.cached)
+	if s.pushed.All.Blobs > 0 {
+		pushed := totalsOf(s.pushed)
+		totals.Pushed = &pushed
+	}
+	text, err := json.Marshal(totals)
 	if err != nil {
 		return err
 	}
-	_, _ = out.WriteString("\n],\"totals\":" + string(totals) + "}\n")
+	_, _ = out.WriteString("\n],\"totals\":" + string(text) + "}\n")
 	return out.Flush()
 }
 
-func (s *imageStore) describe(image images.Image, upstreams map[string]string) (imageJSON, error) {
+func (s *imageStore) describe(image listedImage, upstreams map[string]string) (imageJSON, error) {
 	row := imageJSON{
 		Name: image.Repository, Tags: image.Tags, Digest: image.Digest, MediaType: image.MediaType,
 		Platforms: image.Platforms, Blobs: image.Blobs, Size: image.Size, Shared: image.Size - image.Own,
 		Used: image.Used.UTC(), Complete: image.Complete(), Damaged: image.Damaged, Missing: image.Missing,
+		Pushed: image.of == s.pushed,
 	}
 	if row.Tags == nil {
 		row.Tags = []string{}
@@ -97,7 +111,7 @@ func (s *imageStore) describe(image images.Image, upstreams map[string]string) (
 		row.Platforms = []string{}
 	}
 	row.Upstream, row.Repository = splitUpstream(image.Repository, upstreams)
-	children, err := s.Children(image)
+	children, err := image.of.Children(image.Image)
 	for _, c := range children {
 		row.Children = append(row.Children, childJSON{c.Digest, c.MediaType, c.Platform, c.Here})
 	}

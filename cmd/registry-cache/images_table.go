@@ -19,7 +19,7 @@ import (
 // Files and pipes get all.
 const maxListed = 3
 
-func (s *imageStore) writeTable(to io.Writer, shown []images.Image) error {
+func (s *imageStore) writeTable(to io.Writer, shown []listedImage) error {
 	if len(s.Images) == 0 {
 		_, err := fmt.Fprintf(to, "Nothing is cached in %s yet: images come with the first pull.\n", s.cfg.StoreDir)
 		return err
@@ -30,8 +30,8 @@ func (s *imageStore) writeTable(to io.Writer, shown []images.Image) error {
 	_, _ = fmt.Fprintln(w, "NAME\tTAGS\tDIGEST\tPLATFORMS\tSIZE\tSHARED\tLAST USED\tCOMPLETE")
 	for _, image := range shown {
 		cells := []string{
-			image.Repository, orNone(joined(image.Tags, terminal)), shortOf(image), platformsCell(image, terminal),
-			sizeText(image.Size), sizeText(image.Size - image.Own), humanize.Time(image.Used), completeCell(image),
+			image.Repository, orNone(joined(image.Tags, terminal)), shortOf(image.Image), platformsCell(image.Image, terminal),
+			sizeText(image.Size), sizeText(image.Size - image.Own), s.usedCell(image), completeCell(image.Image),
 		}
 		_, _ = fmt.Fprintln(w, printable(strings.Join(cells, "\t")))
 	}
@@ -42,16 +42,32 @@ func (s *imageStore) writeTable(to io.Writer, shown []images.Image) error {
 	return out.Flush()
 }
 
+// usedCell says of pushed images that they are: nobody goes by their last use.
+func (s *imageStore) usedCell(image listedImage) string {
+	if image.of == s.pushed {
+		return "pushed"
+	}
+	return humanize.Time(image.Used)
+}
+
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-// summary says what all of the store holds.
+// summary says what all of the stores hold.
 func (s *imageStore) summary() string {
-	text := fmt.Sprintf("%s, %s in %s", counted(len(s.Images), "image"), sizeText(s.All.Bytes), counted(s.All.Blobs, "blob"))
-	if s.Loose.Blobs > 0 {
-		text += fmt.Sprintf(", %s of it in %s of no image", sizeText(s.Loose.Bytes), counted(s.Loose.Blobs, "blob"))
+	text := summaryOf(s.cached)
+	if s.pushed.All.Blobs > 0 {
+		text += "\npushed: " + summaryOf(s.pushed)
+	}
+	return text
+}
+
+func summaryOf(l *images.Listing) string {
+	text := fmt.Sprintf("%s, %s in %s", counted(len(l.Images), "image"), sizeText(l.All.Bytes), counted(l.All.Blobs, "blob"))
+	if l.Loose.Blobs > 0 {
+		text += fmt.Sprintf(", %s of it in %s of no image", sizeText(l.Loose.Bytes), counted(l.Loose.Blobs, "blob"))
 	}
 	return text
 }

@@ -157,7 +157,7 @@ func TestImagesJSON(t *testing.T) {
 		"name": "registry.lab_5000/team/app", "upstream": "registry.lab:5000", "repository": "team/app",
 		"tags": []any{"v1"}, "digest": d.String(), "mediaType": "application/vnd.oci.image.manifest.v1+json",
 		"platforms": []any{"linux/amd64"}, "blobs": 3.0, "sizeBytes": 110592.0, "sharedBytes": 4096.0,
-		"complete": true, "damaged": false,
+		"complete": true, "damaged": false, "pushed": false,
 	}, got.Images[0])
 	require.Equal(t, "gone.example", got.Images[1]["upstream"])
 	require.Equal(t, []any{
@@ -241,12 +241,14 @@ func TestImagesRemove(t *testing.T) {
 	s := cachedStore(t)
 	cached(t, s, "quay.io/podman/hello", "layer", 100, 3, "latest", "v1")
 	untagged := cached(t, s, "docker.io/library/busybox", "other", 1, 30)
-	cached(t, s, "local/team/app", "pushed", 1, 1, "latest")
+	hosted, err := images.Open(images.HostedDir(os.Getenv("REGISTRYDIR")))
+	require.NoError(t, err)
+	cached(t, hosted, "local/team/app", "pushed", 1, 1, "latest")
 
 	out, err := execute(t, "images", "rm", "--dry-run", "quay.io/podman/*", "busybox@sha256:"+untagged.Encoded()[:12])
 	require.NoError(t, err)
 	require.Equal(t, "would remove quay.io/podman/hello:latest\nwould remove quay.io/podman/hello:v1\n"+
-		"would remove docker.io/library/busybox@"+untagged.String()+"\nwould free 112 KiB in 4 blobs\n", out)
+		"would remove docker.io/library/busybox@"+untagged.String()+"\nwould free 116 KiB in 5 blobs\n", out)
 	require.Len(t, listed(t), 3)
 
 	out, err = execute(t, "images", "rm", "q/podman/hello")
@@ -254,7 +256,7 @@ func TestImagesRemove(t *testing.T) {
 	require.Equal(t, "removed the tag quay.io/podman/hello:latest; the image stays, it is also tagged v1\nfreed 0 B in 0 blobs\n", out)
 	out, err = execute(t, "images", "rm", "quay.io/podman/hello:v1", "docker.io/busybox@"+untagged.String())
 	require.NoError(t, err)
-	require.Contains(t, out, "freed 112 KiB in 4 blobs\n")
+	require.Contains(t, out, "freed 116 KiB in 5 blobs\n")
 	require.Equal(t, []string{"local/team/app:latest"}, listed(t))
 
 	_, err = execute(t, "images", "rm", "*")

@@ -15,22 +15,22 @@ const maxNames = 5
 
 // unknown says that nothing is cached under a name, and what is under names
 // like it.
-func (name imageName) unknown(l *images.Listing) error {
+func (name imageName) unknown(s *imageStore) error {
 	if name.pattern != nil {
 		return fmt.Errorf("no image matches %s; registry-cache images shows what there is", name.text)
 	}
-	repo := name.repository(l.Images)
+	repo := name.repository(s.Images)
 	if repo == "" {
-		if near := name.near(l.Images); len(near) > 0 {
+		if near := name.near(s.Images); len(near) > 0 {
 			return fmt.Errorf("%s is not cached; did you mean %s?", name.text, strings.Join(near, ", "))
 		}
 		return fmt.Errorf("%s is not cached; registry-cache images shows what is", name.text)
 	}
-	if parent := name.parent(l, repo); parent != "" {
+	if parent := name.parent(s, repo); parent != "" {
 		return fmt.Errorf("%s is a part of %s and goes with it", name.text, parent)
 	}
 	var there []string
-	for _, image := range l.Images {
+	for _, image := range s.Images {
 		if image.Repository == repo {
 			there = append(there, imageNamesOf(image)...)
 		}
@@ -50,15 +50,16 @@ func imageNamesOf(image images.Image) (names []string) {
 }
 
 // parent is an image of the repository whose index lists what the name says.
-func (name imageName) parent(l *images.Listing, repo string) string {
+func (name imageName) parent(s *imageStore, repo string) string {
 	if name.digest == "" {
 		return ""
 	}
-	for _, image := range l.Images {
+	for i, image := range s.Images {
 		if image.Repository != repo {
 			continue
 		}
-		children, err := l.Children(image)
+		of, _ := s.find(i)
+		children, err := of.Children(image)
 		if err == nil && slices.ContainsFunc(children, func(c images.Child) bool {
 			return c.Here && strings.HasPrefix(c.Digest.Encoded(), name.digest)
 		}) {
