@@ -11,6 +11,9 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
 
 	"registrycache/config"
 )
@@ -25,6 +28,8 @@ const (
 func main() {
 	// Samples of what is allocated are for profiles, which are taken on demand.
 	runtime.MemProfileRate = 0
+	// So that lines of several processes can be put in order.
+	zerolog.TimeFieldFormat = time.RFC3339Nano
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	err := rootCommand().ExecuteContext(ctx)
 	stop()

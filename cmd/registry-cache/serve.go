@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -65,7 +64,6 @@ func logOutput(format string) io.Writer {
 }
 
 func newLogger(out io.Writer, level string) zerolog.Logger {
-	zerolog.TimeFieldFormat = time.RFC3339Nano
 	l, err := zerolog.ParseLevel(level)
 	if err != nil { // config has validated it
 		l = zerolog.InfoLevel
