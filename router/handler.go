@@ -16,6 +16,7 @@ import (
 	"registrycache/logger/accesslog"
 	"registrycache/router/address"
 	"registrycache/router/pulls"
+	"registrycache/router/statuspage"
 )
 
 // handler answers every request.
@@ -27,6 +28,7 @@ type handler struct {
 	metrics *metrics
 	hits    *hits
 	pulls   *pulls.Log
+	page    *statuspage.Page
 	log     zerolog.Logger
 	// warnings is log for what clients can cause, limited in rate.
 	warnings zerolog.Logger
@@ -178,12 +180,15 @@ func (h *handler) admit(r *http.Request, record *accesslog.Record) (st *state, t
 	}
 }
 
+// authFailed is for clients of whom it could not be found out who they are.
+const authFailed = "client authentication failed on an error of the cache; its log has more"
+
 func (h *handler) refuseAccess(a *answer, r *http.Request, err error) {
 	if challenge, ok := errors.AsType[auth.Challenge](err); ok {
 		writeChallenge(a, r, challenge)
 		return
 	}
-	h.fail(a, r, errcode.ErrorCodeUnknown.WithMessage("client authentication failed on an error of the cache; its log has more"), err)
+	h.fail(a, r, errcode.ErrorCodeUnknown.WithMessage(authFailed), err)
 }
 
 // fail answers with an error that is the cache's own, and reports its cause.

@@ -13,6 +13,7 @@ import (
 	"registrycache/images"
 	"registrycache/logger/accesslog"
 	"registrycache/router/pulls"
+	"registrycache/router/statuspage"
 )
 
 // tuning is what a test makes smaller.
@@ -63,6 +64,7 @@ func newHandler(first config.Router, log zerolog.Logger, reg prometheus.Register
 	}
 	h := &handler{
 		tune: tune, store: store, log: log, metrics: newMetrics(reg), hits: newHits(), pulls: pulls.New(log),
+		page: statuspage.New(first.StatusSocket),
 		// A client can cause these at will.
 		warnings: log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}),
 	}
@@ -79,6 +81,7 @@ func newHandler(first config.Router, log zerolog.Logger, reg prometheus.Register
 
 // close is called when no request is in flight.
 func (h *handler) close() {
+	h.page.Close()
 	h.state.Load().close(&state{})
 	h.pulls.Close()
 	if h.records == nil {
@@ -91,6 +94,8 @@ func (h *handler) close() {
 
 func (h *handler) run(ctx context.Context, updates <-chan config.Router, ln net.Listener, ready func()) error {
 	server := newServer(h)
+	// Otherwise who looks at the page would be waited for.
+	server.RegisterOnShutdown(h.page.Close)
 	var serveErr error
 	served := make(chan struct{})
 	go func() {

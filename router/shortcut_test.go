@@ -27,6 +27,7 @@ import (
 	"registrycache/images"
 	"registrycache/logger/accesslog"
 	"registrycache/router/pulls"
+	"registrycache/router/statuspage"
 )
 
 // remembering is a handler that remembers a few answers and has no worker.
@@ -36,7 +37,7 @@ func remembering(t testing.TB) *handler {
 	tune.retryWaits = nil
 	store, err := images.Open(t.TempDir())
 	require.NoError(t, err)
-	h := &handler{tune: tune, store: store, metrics: newMetrics(prometheus.NewRegistry()), hits: newHits(), pulls: pulls.New(zerolog.Nop()), log: zerolog.Nop(), warnings: zerolog.Nop()}
+	h := &handler{tune: tune, store: store, metrics: newMetrics(prometheus.NewRegistry()), hits: newHits(), pulls: pulls.New(zerolog.Nop()), page: statuspage.New(""), log: zerolog.Nop(), warnings: zerolog.Nop()}
 	st, err := newState(config.Router{
 		DefaultRoute: "quay.io", Routes: []config.Route{{Path: "quay.io", Name: "quay.io", Aliases: []string{"q"}, Socket: "/nowhere"}},
 	}, &state{}, tune)
