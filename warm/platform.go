@@ -2,7 +2,6 @@ package warm
 
 import (
 	"fmt"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -18,23 +17,27 @@ type Platform struct {
 	Variant string
 }
 
-var platformForm = regexp.MustCompile(`^[a-z0-9]+/[a-z0-9_-]+(/[a-z0-9._-]+)?$`)
-
 // otherNames are those that the kernel has for architectures.
 var otherNames = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "i686": "386"}
 
 // ParsePlatform reads os/architecture[/variant].
 func ParsePlatform(text string) (Platform, error) {
-	lower := strings.ToLower(strings.TrimSpace(text))
-	if !platformForm.MatchString(lower) {
+	parts := strings.Split(strings.ToLower(strings.TrimSpace(text)), "/")
+	if len(parts) < 2 || len(parts) > 3 || slices.ContainsFunc(parts, isNoWord) {
 		return Platform{}, fmt.Errorf("%q is not a platform; write os/architecture or os/architecture/variant, such as linux/amd64 or linux/arm/v7", text)
 	}
-	parts := append(strings.Split(lower, "/"), "")
-	p := Platform{OS: parts[0], Architecture: parts[1], Variant: parts[2]}
+	p := Platform{OS: parts[0], Architecture: parts[1]}
+	if len(parts) == 3 {
+		p.Variant = parts[2]
+	}
 	if name, other := otherNames[p.Architecture]; other {
 		p.Architecture = name
 	}
 	return p, nil
+}
+
+func isNoWord(part string) bool {
+	return part == "" || strings.Trim(part, "abcdefghijklmnopqrstuvwxyz0123456789._-") != ""
 }
 
 // ThisMachine is the platform whose images run here.
