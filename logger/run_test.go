@@ -1,7 +1,9 @@
 package logger
 
 import (
+	"bytes"
 	"context"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -65,6 +67,69 @@ func TestUsesReachTheStoreAlsoAfterARestart(t *testing.T) {
 	run(t, s)
 	require.Eventually(t, used(second), 30*time.Second, time.Millisecond)
 	require.True(t, c.used(t, c.other).Equal(landed))
+}
+
+// The traffic is in the store, so that it outlives a run directory in memory,
+// and the log with it.
+func TestTrafficIsKeptAcrossRestarts(t *testing.T) {
+	c := newCached(t)
+	logs := filepath.Join(t.TempDir(), "log")
+	s := config.Logger{StoreDir: c.dir, AccessLog: filepath.Join(logs, "access.log")}
+	pull := func(n int) {
+		w, err := accesslog.NewWriter(s.AccessLog, accesslog.WriterOptions{})
+		require.NoError(t, err)
+		for range n {
+			w.Log(c.pulled(time.Now()))
+			child := c.pulled(time.Now())
+			child.Reference, child.Digest, child.Bytes = string(c.manifest), string(c.manifest), 100
+			w.Log(child)
+		}
+		require.NoError(t, w.Close())
+	}
+	image := func(r *running) status.Image {
+		list := r.part().Traffic.Busiest
+		if len(list) == 0 {
+			return status.Image{}
+		}
+		require.Len(t, list, 1)
+		require.Equal(t, list, r.part().Traffic.Newest)
+		return list[0]
+	}
+	r := run(t, s)
+	require.Empty(t, r.part().Traffic.Upstreams)
+	pull(3)
+	require.Eventually(t, func() bool { return image(r).Pulls == 3 }, 30*time.Second, time.Millisecond)
+	require.Equal(t, repo+":latest", image(r).Name, "what the index lists is part of its pull")
+	r.stop()
+	first := image(r).First
+
+	r = run(t, s)
+	require.EqualValues(t, 3, image(r).Pulls)
+	r.stop()
+	require.NoError(t, os.RemoveAll(logs))
+	r = run(t, s)
+	pull(4)
+	require.Eventually(t, func() bool { return image(r).Pulls == 7 }, 30*time.Second, time.Millisecond)
+	r.stop()
+	require.True(t, first.Equal(image(r).First))
+	want := status.Tally{Requests: 14, Hits: 14, Sent: 7 * 1334, Saved: 7 * 1334}
+	require.Equal(t, "quay.io", r.part().Traffic.Upstreams[0].Path)
+	require.Equal(t, want, r.part().Traffic.Upstreams[0].Total)
+}
+
+// A store that can only be read costs its statistics over a restart, and one
+// line of the log.
+func TestTrafficOfAReadOnlyStore(t *testing.T) {
+	c := newCached(t)
+	var report bytes.Buffer
+	l, _ := newLines(c.store, zerolog.New(&report))
+	require.NoError(t, os.WriteFile(filepath.Dir(c.store.StatePath("x")), nil, 0o600)) // so that also root can't write there
+	for range 3 {
+		l.line(line(t, c.pulled(time.Now())))
+		l.tally.Close()
+	}
+	require.EqualValues(t, 3, l.tally.Traffic().Busiest[0].Pulls)
+	require.Equal(t, 1, bytes.Count(report.Bytes(), []byte{'\n'}), report.String())
 }
 
 func TestRunFailsWhereItCanNotWork(t *testing.T) {

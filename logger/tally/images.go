@@ -88,8 +88,16 @@ func (c catalog) add(n name, at, day int64) {
 // forget makes room for a while: a quarter goes of those that were pulled
 // least, those longest ago first. The newest stay, as they are shown.
 func (c catalog) forget(day int64) {
-	all := c.sorted(day, newest)
-	rest := all[min(maxListed, len(all)):]
+	stay := map[name]bool{}
+	for _, e := range c.first(day, newest) {
+		stay[e.name] = true
+	}
+	rest := make([]entry, 0, len(c))
+	for n, i := range c {
+		if !stay[n] {
+			rest = append(rest, entry{n, i, i.week(day)})
+		}
+	}
 	slices.SortFunc(rest, busiest)
 	for _, e := range rest[len(rest)-len(rest)/4:] {
 		delete(c, e.name)
@@ -103,13 +111,19 @@ type entry struct {
 	pulls int64
 }
 
-func (c catalog) sorted(day int64, order func(a, b entry) int) []entry {
-	all := make([]entry, 0, len(c))
+// first are those that come first in an order, as many as are shown.
+func (c catalog) first(day int64, order func(a, b entry) int) []entry {
+	best := make([]entry, 0, maxListed+1)
 	for n, i := range c {
-		all = append(all, entry{n, i, i.week(day)})
+		e := entry{n, i, i.week(day)}
+		if len(best) == maxListed && order(best[maxListed-1], e) < 0 {
+			continue
+		}
+		at, _ := slices.BinarySearchFunc(best, e, order)
+		best = slices.Insert(best, at, e)
+		best = best[:min(len(best), maxListed)]
 	}
-	slices.SortFunc(all, order)
-	return all
+	return best
 }
 
 // newest orders by the first pull, last first.
@@ -126,19 +140,20 @@ func byName(a, b entry) int {
 	return cmp.Or(strings.Compare(a.repository, b.repository), strings.Compare(a.reference, b.reference))
 }
 
+// busiest and newest are what is shown.
 func (c catalog) busiest(day int64) []status.Image {
-	all := c.sorted(day, busiest)
-	if idle := slices.IndexFunc(all, func(e entry) bool { return e.pulls == 0 }); idle >= 0 {
-		all = all[:idle]
+	best := c.first(day, busiest)
+	if idle := slices.IndexFunc(best, func(e entry) bool { return e.pulls == 0 }); idle >= 0 {
+		best = best[:idle]
 	}
-	return shown(all)
+	return shown(best)
 }
 
-func (c catalog) newest(day int64) []status.Image { return shown(c.sorted(day, newest)) }
+func (c catalog) newest(day int64) []status.Image { return shown(c.first(day, newest)) }
 
 func shown(list []entry) []status.Image {
-	images := []status.Image{}
-	for _, e := range list[:min(len(list), maxListed)] {
+	images := make([]status.Image, 0, len(list))
+	for _, e := range list {
 		images = append(images, status.Image{
 			Name: e.String(), Pulls: e.pulls, First: time.Unix(e.first, 0), Last: time.Unix(e.last, 0),
 		})
