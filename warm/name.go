@@ -65,10 +65,21 @@ func (n Names) Parse(text string) (Image, error) {
 }
 
 func wrong(text string, err error) error {
+	text = withoutUser(text)
 	if len(text) > maxShown {
 		text = text[:maxShown] + "..."
 	}
 	return fmt.Errorf("%q: %w", text, err)
+}
+
+// withoutUser hides what may be a password before the host of a URL.
+func withoutUser(text string) string {
+	scheme, rest, isURL := strings.Cut(text, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	if i := strings.LastIndexByte(authority, '@'); isURL && i >= 0 {
+		return scheme + "://..." + rest[i:]
+	}
+	return text
 }
 
 func (n Names) parseName(name string) (Image, error) {

@@ -62,6 +62,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"[::1]:5000/a":                "IPv6",
 		"https://quay.io/repository/podman/hello":             "not the URL of a manifest",
 		"https://quay.io/v2/podman/hello/blobs/" + someDigest: "not the URL of a manifest",
+		"docker://me:hidden@quay.io/b":                        "docker://...@quay.io/b",
 		"https://me:hidden@quay.io/v2/a/manifests/latest":     "leave them out",
 		"quay.io/" + strings.Repeat("a/", 200) + "a":          "such as quay.io/podman/hello:latest",
 		"-f": "not the name of an image",
@@ -69,6 +70,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		_, err := Names{}.Parse(text)
 		if assert.Error(t, err, text) {
 			assert.Contains(t, err.Error(), says, text)
+			assert.NotContains(t, err.Error(), "hidden")
 		}
 	}
 }

@@ -85,7 +85,7 @@ func openList(cmd *cobra.Command, file string) (io.ReadCloser, error) {
 func getList(cmd *cobra.Command, address string) (io.ReadCloser, error) {
 	request, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, address, nil)
 	if err != nil {
-		return nil, fmt.Errorf("-f %s: is not a URL; write a file, - or such as https://example.com/images.txt", address)
+		return nil, errors.New("-f: what looks like a URL is none; write a file, - or such as https://example.com/images.txt")
 	}
 	request.Header.Set("User-Agent", warmAgent())
 	client := http.Client{Timeout: listTimeout}
