@@ -261,7 +261,7 @@ func TestWarmTally(t *testing.T) {
 }
 
 // The bars come to an end at whatever point the run does.
-func TestWarmBarsEnd(t *testing.T) {
+func TestWarmBarsEnd(*testing.T) {
 	for steps := range 7 {
 		var out bytes.Buffer
 		b := newWarmBars(&out)
