@@ -153,6 +153,8 @@ func (c *Cache) stat(ctx context.Context, repository string, d digest.Digest) (h
 	switch cacheStatus(response) {
 	case accesslog.Hit, accesslog.Revalidated, accesslog.Stale:
 		return true, nil
+	case accesslog.Local: // pushed here, there is no upstream
+		return true, nil
 	case "":
 		return false, errNoCache
 	}

@@ -243,6 +243,21 @@ func TestRunDoesNotBelieveTheLastByteAlone(t *testing.T) {
 	})
 }
 
+// What was pushed to the cache itself needs no warming.
+func TestRunOfWhatWasPushed(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fakeCache) {
+		f.image(t, "local/app", "1", f.blob([]byte("layer")))
+		for d := range f.blobs {
+			f.fail(http.MethodHead, d.String(), func(*http.Request) (*http.Response, error) {
+				return response(200, accesslog.Local, nil), nil
+			})
+		}
+		image := f.run(t, Options{}, "local/app:1").Images[0]
+		require.NoError(t, image.Err)
+		require.Equal(t, image.Size, image.Here)
+	})
+}
+
 // It takes the cache a moment to put a blob in its place.
 func TestRunWaitsForTheCacheToStore(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fakeCache) {
