@@ -79,7 +79,16 @@ func (c *Caller) OnSent(sent func()) *Caller {
 
 // Open sends a request and leaves the body to be read.
 func (c *Caller) Open(method, path string) (*http.Response, error) {
-	req, err := http.NewRequest(method, c.base+path, nil)
+	return c.open(method, path, nil)
+}
+
+// Send sends a request with a body, and reads the answer.
+func (c *Caller) Send(method, path string, body io.Reader) (Answer, error) {
+	return read(c.open(method, path, body))
+}
+
+func (c *Caller) open(method, path string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequest(method, c.base+path, body)
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +106,10 @@ func (c *Caller) Open(method, path string) (*http.Response, error) {
 
 // Do sends a request and reads the answer.
 func (c *Caller) Do(method, path string) (Answer, error) {
-	resp, err := c.Open(method, path)
+	return read(c.Open(method, path))
+}
+
+func read(resp *http.Response, err error) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
