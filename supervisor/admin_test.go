@@ -121,12 +121,12 @@ func TestReadyzStates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			router := fake("router", test.router)
-			a := &adminServer{router: router, list: func() []*process {
+			c := &condition{router: router, list: func() []*process {
 				return []*process{router, fake("worker quay.io", test.worker)}
 			}}
-			a.set(test.phase)
+			c.set(test.phase)
 			w := httptest.NewRecorder()
-			a.readyz(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+			admin{c}.readyz(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
 			assert.Equal(t, test.code, w.Code)
 			var body readiness
 			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &body))

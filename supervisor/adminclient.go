@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
+
+	"registrycache/status"
 )
 
 // adminClient asks one process, over its admin socket.
@@ -78,6 +81,21 @@ func (c *adminClient) health(ctx context.Context) (degraded string, err error) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReason))
 	return string(body), err
+}
+
+// maxPart is the most that is read of a Part, in bytes; a week of hours and
+// thousands of fills are less.
+const maxPart = 4 << 20
+
+// part returns what the process tells of the state of the cache.
+func (c *adminClient) part(ctx context.Context) (part status.Part, err error) {
+	resp, err := c.get(ctx, status.Path, "application/json")
+	if err != nil {
+		return part, err
+	}
+	defer resp.Body.Close()
+	err = json.NewDecoder(io.LimitReader(resp.Body, maxPart)).Decode(&part)
+	return part, err
 }
 
 // gather returns the metrics of the process.

@@ -12,7 +12,8 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
-	"github.com/rs/zerolog"
+
+	"registrycache/status"
 )
 
 // outputGrace is how long the last lines of an ended process are waited for.
@@ -38,6 +39,8 @@ type instance struct {
 	// health returns why a ready process does its work only in part, if so.
 	health func(context.Context) (degraded string, err error)
 	gather func(context.Context) ([]*dto.MetricFamily, error)
+	// part returns what it tells of the state of the cache.
+	part func(context.Context) (status.Part, error)
 	// admin asks anything else.
 	admin http.RoundTripper
 }
@@ -76,8 +79,7 @@ type launcher struct {
 	// adminPath returns the path of the n-th admin socket.
 	adminPath func(n string) string
 	started   atomic.Uint64
-	log       zerolog.Logger
-	out       io.Writer
+	output    sink
 }
 
 // launch starts a process: argv is its role and arguments, listener the socket
@@ -106,7 +108,7 @@ func (l *launcher) launch(name string, argv []string, listener *socket, settings
 
 	go func() {
 		defer close(relayed)
-		relay(run.output, name, l.out, l.log)
+		relay(run.output, name, l.output)
 	}()
 	go writeSettings(ctx, run.control, newest)
 	go func() {
@@ -141,6 +143,7 @@ func (l *launcher) launch(name string, argv []string, listener *socket, settings
 		},
 		health: client.health,
 		gather: client.gather,
+		part:   client.part,
 		admin:  client.http.Transport,
 	}, nil
 }

@@ -151,6 +151,7 @@ func runWith(t *testing.T, cfg *config.Config, v vigil) *cache {
 			Load:      c.load,
 			Log:       zerolog.New(c.log).With().Timestamp().Logger(),
 			LogOutput: c.log,
+			Version:   "v1.2.3",
 			Command:   testBinary,
 			Started:   func(a Addresses) { started <- a },
 			vigil:     v,

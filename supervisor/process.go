@@ -69,7 +69,7 @@ func newProcess(p *process) *process {
 	p.stopping = make(chan struct{})
 	p.up, p.done = make(chan struct{}), make(chan struct{})
 	p.pauses = newPauses()
-	p.status = Status{Name: p.name, State: Starting}
+	p.status = Status{Name: p.name, State: Starting, Down: time.Now()}
 	return p
 }
 

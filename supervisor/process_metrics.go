@@ -80,3 +80,16 @@ func used(ch chan<- prometheus.Metric, name string, pid int, began time.Time) {
 		ch <- prometheus.MustNewConstMetric(maxOpenDesc, prometheus.GaugeValue, float64(limit.Cur), name)
 	}
 }
+
+// resident is the memory of a process in bytes, 0 if it just ended.
+func resident(pid int) int64 {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return 0
+	}
+	stat, err := p.Stat()
+	if err != nil {
+		return 0
+	}
+	return int64(stat.ResidentMemory())
+}

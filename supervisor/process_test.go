@@ -181,7 +181,8 @@ func TestProcessRestartsWithBackoff(t *testing.T) {
 		s.dieAndWait(s.children()[0], 100*time.Millisecond)
 		s.dieAndWait(s.children()[1], 200*time.Millisecond)
 		s.dieAndWait(s.becomeReady(), 400*time.Millisecond)
-		assert.Equal(t, Status{Name: "worker", State: Starting, PID: 4, Restarts: 3}, s.report())
+		assert.Equal(t, Status{Name: "worker", State: Starting, PID: 4, Restarts: 3, Down: s.began.Add(300 * time.Millisecond)}, s.report(),
+			"down since it was ready last")
 
 		c := s.becomeReady()
 		assert.Equal(t, Ready, s.report().State)
@@ -316,7 +317,7 @@ func TestOldDiesWhileItsReplacementStarts(t *testing.T) {
 		synctest.Wait()
 		old.exit()
 		synctest.Wait()
-		assert.Equal(t, Status{Name: "worker", State: Starting, PID: 2}, s.report())
+		assert.Equal(t, Status{Name: "worker", State: Starting, PID: 2, Down: s.began}, s.report())
 		time.Sleep(time.Minute)
 		assert.Len(t, s.children(), 2, "the one that is starting is enough")
 		s.end()

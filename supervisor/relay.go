@@ -19,29 +19,38 @@ const maxLine = 64 << 10
 // process. All that follows belongs to it.
 var crash = regexp.MustCompile(`^(panic: |fatal error: |runtime: |SIG[A-Z]+: |unexpected fault address )`)
 
+// sink takes what children write: their log lines, the text that is none, and
+// what follows the first line of a crash.
+type sink struct {
+	lines       io.Writer
+	text, stack zerolog.Logger
+}
+
 // relay passes the output of the process called name on, line by line, until
-// it ends. Log lines go to out as they are, with the process's name added;
-// anything else goes through log, as a warning, or as an error once the
-// process crashes.
-func relay(output io.Reader, name string, out io.Writer, log zerolog.Logger) {
+// it ends. Log lines are left as they are, with the process's name added;
+// anything else becomes a warning, or an error once the process crashes.
+func relay(output io.Reader, name string, to sink) {
 	prefix := []byte(`{"process":` + quote(name))
-	level := zerolog.WarnLevel
+	text, level := to.text, zerolog.WarnLevel
 	lines := bufio.NewScanner(output)
 	lines.Buffer(nil, maxLine)
 	lines.Split(pieces)
 	for lines.Scan() {
 		line := lines.Bytes()
 		if inner, ok := logLine(line); ok {
-			_, _ = out.Write(labelled(prefix, inner))
+			_, _ = to.lines.Write(labelled(prefix, inner))
 			continue
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
 		if crash.Match(line) {
-			level = zerolog.ErrorLevel
+			text, level = to.text, zerolog.ErrorLevel
 		}
-		log.WithLevel(level).Str("process", name).Msg(string(line))
+		text.WithLevel(level).Str("process", name).Msg(string(line))
+		if level == zerolog.ErrorLevel {
+			text = to.stack
+		}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 func relayed(output string) string {
 	var out bytes.Buffer
-	relay(strings.NewReader(output), `worker "quay.io"`, &out, zerolog.New(&out))
+	relay(strings.NewReader(output), `worker "quay.io"`, sink{&out, zerolog.New(&out), zerolog.New(&out)})
 	return out.String()
 }
 
@@ -52,7 +52,7 @@ func TestRelayOnTheConsole(t *testing.T) {
 	var out bytes.Buffer
 	console := zerolog.ConsoleWriter{Out: &out, NoColor: true}
 	output := `{"level":"info","time":"2026-01-02T03:04:05Z","message":"hello","n":1}` + "\nplain\n"
-	relay(strings.NewReader(output), "worker quay.io", console, zerolog.New(console))
+	relay(strings.NewReader(output), "worker quay.io", sink{console, zerolog.New(console), zerolog.Nop()})
 	lines := strings.Split(out.String(), "\n")
 	assert.Contains(t, lines[0], "INF hello n=1")
 	assert.Contains(t, lines[0], `process="worker quay.io"`)

@@ -107,7 +107,9 @@ func (s *supervisor) apply(next *config.Config) error {
 			s.log.Warn().Msg(notice)
 		}
 	}
+	s.mu.Lock()
 	s.cfg = next
+	s.mu.Unlock()
 	return nil
 }
 

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"net"
@@ -15,10 +16,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"registrycache/config"
+	"registrycache/status"
 	"registrycache/supervisor/child"
 )
 
@@ -29,8 +32,8 @@ func itoa(n int) string { return strconv.Itoa(n) }
 var roles = map[string]func() error{
 	"worker":    func() error { return child.Run("worker", playWorker) },
 	"router":    func() error { return child.Run("router", playRouter) },
-	"logger":    func() error { return child.Run("logger", idle[config.Logger]) },
-	"cleaner":   func() error { return child.Run("cleaner", idle[config.Cleaner]) },
+	"logger":    func() error { return child.Run("logger", playLogger) },
+	"cleaner":   func() error { return child.Run("cleaner", playCleaner) },
 	"supervise": playSupervisor,
 }
 
@@ -59,6 +62,15 @@ func playWorker(ctx context.Context, p *child.Process, first config.Worker, _ <-
 		p.Log.Info().Msg("holding")
 		<-held.Done()
 		fmt.Fprint(w, "released")
+	})
+	p.Tell(func() status.Part {
+		return status.Part{
+			Upstream: &status.Upstream{Name: "mistaken", State: status.Answering, Circuit: status.CircuitClosed, Credentials: status.Accepted},
+			Fills:    []status.Fill{{Upstream: first.Upstream.Name, Since: time.Unix(int64(len(first.Upstream.Name)), 0)}},
+		}
+	})
+	mux.HandleFunc("/warn", func(http.ResponseWriter, *http.Request) {
+		p.Log.Warn().Err(errors.New("no route to host")).Msg("the upstream fails")
 	})
 	var full atomic.Bool
 	p.ReadyBut(func() string {
@@ -134,7 +146,17 @@ func serve(ctx context.Context, p *child.Process, h http.Handler) error {
 	return <-drained
 }
 
-func idle[T any](ctx context.Context, p *child.Process, _ T, _ <-chan T) error {
+func playLogger(ctx context.Context, p *child.Process, _ config.Logger, _ <-chan config.Logger) error {
+	p.Tell(func() status.Part { return status.Part{Traffic: &status.Traffic{Since: time.Unix(1, 0).UTC()}} })
+	return idle(ctx, p)
+}
+
+func playCleaner(ctx context.Context, p *child.Process, _ config.Cleaner, _ <-chan config.Cleaner) error {
+	p.Tell(func() status.Part { return status.Part{Store: &status.Store{Used: 7}} })
+	return idle(ctx, p)
+}
+
+func idle(ctx context.Context, p *child.Process) error {
 	p.Ready()
 	<-ctx.Done()
 	p.Log.Info().Msg("stopping")

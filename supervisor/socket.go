@@ -45,13 +45,10 @@ func listenTCP(variable, addr string) (*net.TCPListener, error) {
 	return l.(*net.TCPListener), nil
 }
 
-// listenUnix opens a unix socket at path, for this user alone. Whatever is at
-// path is replaced.
+// listenUnix opens a unix socket at path to hand down, for this user alone.
+// Whatever is at path is replaced.
 func listenUnix(path string) (*socket, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := bindUnix(path)
 	if err != nil {
 		return nil, err
 	}
@@ -60,15 +57,28 @@ func listenUnix(path string) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		s.close()
-		return nil, err
-	}
 	if s.unixFile, err = os.Lstat(path); err != nil {
 		s.close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// bindUnix opens a unix socket at path, for this user alone, whose end removes
+// path. Whatever is at path is replaced.
+func bindUnix(path string) (*net.UnixListener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // filer is a listener that is made of one file descriptor.

@@ -7,10 +7,12 @@ import (
 	"registrycache/config"
 )
 
-// sockets are opened at the start, one for each process.
+// sockets are opened at the start, one for each process, and those of the
+// supervisor itself.
 type sockets struct {
 	router, logger, cleaner *socket
 	metrics                 *net.TCPListener
+	status                  *net.UnixListener  // where the router asks
 	workers                 map[string]*socket // by the worker's key
 }
 
@@ -41,6 +43,9 @@ func (s *sockets) open(cfg *config.Config) error {
 	if s.cleaner, err = openNothing(); err != nil {
 		return err
 	}
+	if s.status, err = bindUnix(cfg.Socket("status")); err != nil {
+		return fmt.Errorf("RUNDIR: the socket of the state of the cache: %w", err)
+	}
 	s.workers, err = openWorkers(workersOf(cfg))
 	return err
 }
@@ -54,6 +59,9 @@ func (s *sockets) close() {
 	}
 	if s.metrics != nil {
 		_ = s.metrics.Close()
+	}
+	if s.status != nil {
+		_ = s.status.Close()
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
+
+	"registrycache/status"
 )
 
 // State is what a process is doing, in a word.
@@ -34,12 +36,20 @@ type Status struct {
 	Restarts int `json:"restarts"`
 	// Since is when the process with that PID was started.
 	Since time.Time `json:"-"`
+	// Down is since when the process does not do its work; it is zero if it does.
+	Down time.Time `json:"-"`
 }
 
 // show publishes what the process is doing, and the instance that does it.
 func (p *process) show(state State, i *instance) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	switch {
+	case state == Ready:
+		p.status.Down = time.Time{}
+	case p.status.Down.IsZero():
+		p.status.Down = time.Now()
+	}
 	p.status.State, p.status.PID, p.status.Since = state, 0, time.Time{}
 	if i != nil {
 		p.status.PID, p.status.Since = i.pid, i.began
@@ -83,4 +93,13 @@ func (p *process) gather(ctx context.Context) ([]*dto.MetricFamily, error) {
 		return nil, err
 	}
 	return i.gather(ctx)
+}
+
+// part returns what the process tells of the state of the cache.
+func (p *process) part(ctx context.Context) (status.Part, error) {
+	i, err := p.ready()
+	if err != nil {
+		return status.Part{}, err
+	}
+	return i.part(ctx)
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"io"
+	"log"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -24,12 +25,14 @@ type Options struct {
 	// Load reads the configuration anew, on SIGHUP and when one of its files
 	// has changed. It has no side effects.
 	Load func() (*config.Config, error)
+	// Version is what the document on the state of the cache says it is of.
+	Version string
 	// Log is for the supervisor's own lines, and for output of children that
-	// is no log line.
+	// is no log line. Whatever it writes to, its lines go to LogOutput.
 	Log zerolog.Logger
-	// LogOutput takes the children's log lines, JSON objects with a newline
-	// each; it must bear concurrent writes. A zerolog.ConsoleWriter will do.
-	// The default is os.Stderr.
+	// LogOutput takes all log lines, JSON objects with a newline each; it must
+	// bear concurrent writes. A zerolog.ConsoleWriter will do. The default is
+	// os.Stderr.
 	LogOutput io.Writer
 	// Command makes the command that runs a role. Its environment, files and
 	// process attributes are set by Run. The default is this program, with the
@@ -70,6 +73,9 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	if opt.vigil == (vigil{}) {
 		opt.vigil = usualVigil
 	}
+	began := time.Now()
+	lines := &problems{next: opt.LogOutput}
+	opt.Log = opt.Log.Output(lines)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -85,10 +91,16 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 	}
 	spawner := newSpawner()
 	defer spawner.close()
-	s := newSupervisor(cfg, opt, spawner)
+	s := newSupervisor(cfg, opt, lines, spawner)
 	s.start(opened)
-	admin := serveAdmin(opened.metrics, s.router, s.list, s.profiles(), opt.Log)
-	defer admin.close()
+	state := &condition{list: s.list, router: s.router}
+	report := newReporter(&reporter{
+		version: opt.Version, began: began, condition: state,
+		settings: s.settings, worker: s.workerOf, problems: lines,
+	})
+	errorLog := log.New(opt.Log, "", 0)
+	defer answer(opened.metrics, adminHandler(state, report, s.profiles(), errorLog), errorLog)()
+	defer answer(opened.status, statusHandler(report), errorLog)()
 	files := watchFiles(cfg.Watch, opt.Log)
 	defer files.close()
 
@@ -101,7 +113,7 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 			for _, p := range late {
 				p.log.Warn().Msgf("still not ready after %s, starting without it", startTimeout)
 			}
-			admin.set(phaseRunning)
+			state.set(phaseRunning)
 			if opt.Started != nil {
 				opt.Started(opened.addresses())
 			}
@@ -113,11 +125,11 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 				s.reload(files)
 				continue
 			}
-			admin.set(phaseDraining)
+			state.set(phaseDraining)
 			s.drain(signals, 1)
 			return nil
 		case <-ctx.Done():
-			admin.set(phaseDraining)
+			state.set(phaseDraining)
 			s.drain(signals, 0)
 			return nil
 		}

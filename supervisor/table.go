@@ -21,14 +21,15 @@ type supervisor struct {
 
 	router, logger, cleaner *process
 
-	mu      sync.Mutex          // for list, which others call too
+	// mu is for what others ask for, too: cfg and workers.
+	mu      sync.Mutex
 	workers map[string]*process // by worker.key
 
 	routerDone chan struct{}  // closed when the router has ended for good
 	leaving    sync.WaitGroup // workers that were removed
 }
 
-func newSupervisor(cfg *config.Config, opt Options, spawner *spawner) *supervisor {
+func newSupervisor(cfg *config.Config, opt Options, lines *problems, spawner *spawner) *supervisor {
 	return &supervisor{
 		cfg: cfg,
 		opt: opt,
@@ -38,8 +39,7 @@ func newSupervisor(cfg *config.Config, opt Options, spawner *spawner) *superviso
 			command:   opt.Command,
 			env:       cfg.ChildEnv,
 			adminPath: func(n string) string { return cfg.Socket("admin-" + n) },
-			log:       opt.Log,
-			out:       opt.LogOutput,
+			output:    sink{lines: lines, text: opt.Log, stack: opt.Log.Output(lines.next)},
 		},
 		kill:       make(chan struct{}),
 		workers:    map[string]*process{},
@@ -92,4 +92,18 @@ func (s *supervisor) list() []*process {
 		all = append(all, s.workers[key])
 	}
 	return append(all, s.logger, s.cleaner)
+}
+
+// settings returns the configuration in force.
+func (s *supervisor) settings() *config.Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg
+}
+
+// workerOf returns the process of an upstream, nil if there is none.
+func (s *supervisor) workerOf(u config.Upstream) *process {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.workers[keyOf(u)]
 }

@@ -25,7 +25,7 @@ type worker struct {
 func workersOf(cfg *config.Config) (list []worker) {
 	for _, u := range cfg.Upstreams {
 		list = append(list, worker{
-			key: "worker " + u.Path, of: u.Name, argv: []string{"worker", u.Name},
+			key: keyOf(u), of: u.Name, argv: []string{"worker", u.Name},
 			socket: cfg.Socket("worker-" + u.Path), settings: cfg.Worker(u),
 		})
 	}
@@ -37,6 +37,8 @@ func workersOf(cfg *config.Config) (list []worker) {
 	}
 	return list
 }
+
+func keyOf(u config.Upstream) string { return "worker " + u.Path }
 
 // openWorkers opens the sockets of workers by their keys, all or none.
 func openWorkers(workers []worker) (map[string]*socket, error) {

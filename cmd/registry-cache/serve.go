@@ -43,6 +43,7 @@ func serve(ctx context.Context, stdout io.Writer) error {
 	}
 	err = supervisor.Run(ctx, cfg, supervisor.Options{
 		Load:      load,
+		Version:   readVersion().Version,
 		Log:       log,
 		LogOutput: out,
 		Started: func(a supervisor.Addresses) {

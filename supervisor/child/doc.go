@@ -8,8 +8,9 @@
 //	      settings, each later one replaces them. Its end means that the
 //	      supervisor is gone, and the process ends at once.
 //	fd 4  a listening unix socket for GET /healthz (answers once the role is
-//	      ready, with what degrades it, if anything), GET /metrics and, if the
-//	      settings say so, profiles.
+//	      ready, with what degrades it, if anything), GET /metrics, GET /status
+//	      (its part of the state of the cache) and, if the settings say so,
+//	      profiles.
 //	fd 5  the role's own listening socket, or /dev/null for roles that serve
 //	      nothing.
 //
