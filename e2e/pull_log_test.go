@@ -140,10 +140,11 @@ func TestPullOnTheConsole(t *testing.T) {
 	a := harness.Start(t, harness.Options{
 		Logins:    map[string]string{"quay.io": harness.Login},
 		Upstreams: map[string]harness.Settings{"quay.io": u.Settings()},
-		Env:       map[string]string{"LOG_FORMAT": "console"},
+		Env:       map[string]string{"LOG_FORMAT": "console", "LOG_LEVEL": "debug"},
 	})
 	harness.Skopeo(t).Copy(a.Addr+"/quay.io/podman/hello:latest", "--src-tls-verify=false")
 	line := a.WaitLog("INF pulled quay.io/podman/hello:latest miss ")
 	require.Regexp(t, `^\d\d:\d\d:\d\d INF pulled quay\.io/podman/hello:latest miss [\d.]+ KiB in [\d.]+m?s client=127\.0\.0\.1 digest=[0-9a-f]{12} \(router\)\n$`, line)
+	require.Contains(t, a.LogLine("from=distribution"), "(worker quay.io)", "what distribution logs is among the rest")
 	require.NotContains(t, a.Output(), "\x1b", "this is no terminal")
 }
