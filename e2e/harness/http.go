@@ -84,7 +84,13 @@ func (c *Caller) Open(method, path string) (*http.Response, error) {
 
 // Send sends a request with a body, and reads the answer.
 func (c *Caller) Send(method, path string, body io.Reader) (Answer, error) {
-	return read(c.open(method, path, body))
+	resp, err := c.open(method, path, body)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answered, err := io.ReadAll(resp.Body)
+	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: answered}, err
 }
 
 func (c *Caller) open(method, path string, body io.Reader) (*http.Response, error) {
@@ -106,16 +112,7 @@ func (c *Caller) open(method, path string, body io.Reader) (*http.Response, erro
 
 // Do sends a request and reads the answer.
 func (c *Caller) Do(method, path string) (Answer, error) {
-	return read(c.Open(method, path))
-}
-
-func read(resp *http.Response, err error) (Answer, error) {
-	if err != nil {
-		return Answer{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: body}, err
+	return c.Send(method, path, nil)
 }
 
 // Must is Do that may not fail.
