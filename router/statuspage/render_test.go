@@ -154,7 +154,7 @@ func TestFreshCache(t *testing.T) {
 	assert.Contains(t, p.text("traffic"), "The first pull: podman pull --tls-verify=false cache.example:8443/docker.io/library/hello-world:latest")
 	assert.Contains(t, p.text("figures"), "Hits today – no requests yet")
 	assert.Contains(t, p.text("figures"), "Store 0 B 5.0 GiB of the disk free")
-	assert.Contains(t, p.text("figures"), "nothing is on its way here")
+	assert.Contains(t, p.text("figures"), "Fetching now 0 all that is asked for is here")
 	assert.Contains(t, p.text("problems"), "None since the start.")
 	assert.Contains(t, p.text("store"), "Next clean not planned")
 	assert.Contains(t, p.text("store"), "Last clean none yet")

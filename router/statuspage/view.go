@@ -29,7 +29,7 @@ func newView(s *snapshot, at place, err error) *view {
 		v.Problem = unavailable(err)
 	}
 	if s == nil {
-		v.State = noAnswer
+		v.State, v.Problem = noAnswer, v.Problem+" This page tries again every "+retryAfter+" seconds."
 		return v
 	}
 	v.Document, v.Known = s.document, true
