@@ -166,7 +166,7 @@ func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Rep
 		if err != nil {
 			return r, err
 		}
-		r.Pinned, r.Hosted = s.pinned, s.hosted
+		r.Pinned = s.pinned
 		for i, bytes := range s.upstreams {
 			r.Quotas = append(r.Quotas, QuotaUse{Path: set.Quotas[i].Path, Size: bytes, Limit: set.Quotas[i].MaxSize})
 		}
@@ -195,7 +195,7 @@ func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Rep
 // sweep removes what leads to what is gone: of the whole store when a walk is
 // due, else what is known to be gone. Whoever wants a size waits for no more.
 func (c *cleaner) sweep(ctx context.Context, set config.Cleaner, s *survey, e *eviction) (images.Swept, error) {
-	o := images.Sweeping{Before: s.now.Add(-youngAge), Hosted: set.Hosted}
+	o := images.Sweeping{Before: s.now.Add(-youngAge)}
 	switch {
 	case c.options.DryRun:
 		return images.Swept{}, nil

@@ -32,11 +32,9 @@ type Report struct {
 	// Failed counts what could not be removed, and Failure is the first reason.
 	Failed  int    `json:"failed,omitempty"`
 	Failure string `json:"failure,omitempty"`
-	// Pinned and Hosted are what stays for being pinned or pushed, and Quotas
-	// what upstreams with one took before. They are known only if there was
-	// something to decide.
+	// Pinned is what stays for being pinned, and Quotas what upstreams with one
+	// took before. They are known only if there was something to decide.
 	Pinned int64      `json:"pinned,omitempty"`
-	Hosted int64      `json:"hosted,omitempty"`
 	Quotas []QuotaUse `json:"quotas,omitempty"`
 	// DiskFree is what the disk has left.
 	DiskFree int64 `json:"diskFree"`

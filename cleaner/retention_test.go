@@ -57,21 +57,6 @@ func TestPinnedImagesStay(t *testing.T) {
 	require.Zero(t, r.Blobs, "nor by age")
 }
 
-func TestPushedImagesStay(t *testing.T) {
-	s := newStore(t)
-	base := s.blob(t, "base", 300)
-	pushed, layer := s.image(t, "local/team/app", "1", 200)
-	s.image(t, "quay.io/a/b", "1", 100, base)
-	unfinished := s.blob(t, "pushed, and the manifest is not here yet", 200)
-	require.NoError(t, s.store.Link("local/team/app", images.Layer, unfinished))
-
-	r := s.run(t, config.Cleaner{MaxSize: 1, Hosted: "local"})
-	require.Equal(t, []string{"quay.io/a/b:1"}, names(r.Images))
-	for _, d := range []digest.Digest{pushed, layer, unfinished} {
-		require.True(t, s.here(d), d)
-	}
-}
-
 func TestQuotasOfUpstreams(t *testing.T) {
 	s := newStore(t)
 	base := s.blob(t, "base", 300)

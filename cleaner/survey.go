@@ -21,9 +21,8 @@ type survey struct {
 	now time.Time
 	// fills are the bytes of blobs on their way in.
 	fills int64
-	// pinned and hosted are the bytes that stay for being so; what is both
-	// counts as one of them.
-	pinned, hosted int64
+	// pinned are the bytes that stay for being so.
+	pinned int64
 }
 
 // take adds up what the store holds.
@@ -57,7 +56,7 @@ func (s *survey) plan(ctx context.Context, set config.Cleaner) (p *plan, young i
 	for i, b := range s.Blobs {
 		p.blobs[i] = blob{b.Allocated, b.Used}
 	}
-	if err := s.keep(ctx, p, set); err != nil {
+	if err := s.keep(p, set); err != nil {
 		return nil, 0, err
 	}
 	before := s.now.Add(-youngAge).UnixNano()
@@ -73,18 +72,10 @@ func (s *survey) plan(ctx context.Context, set config.Cleaner) (p *plan, young i
 	return p, young, err
 }
 
-// keep marks what is pinned, what was pushed, and what manifests need that
-// have just landed.
-func (s *survey) keep(ctx context.Context, p *plan, set config.Cleaner) error {
+// keep marks what is pinned, and what manifests need that have just landed.
+func (s *survey) keep(p *plan, set config.Cleaner) error {
 	for _, i := range s.Wanted {
 		p.keep(i)
-	}
-	if set.Hosted != "" {
-		before := p.keptBytes
-		if err := s.Layers(ctx, set.Hosted, p.keep); err != nil {
-			return err
-		}
-		s.hosted += p.keptBytes - before
 	}
 	pins := parsePins(set.Pins)
 	for first := 0; first < len(s.Links); {
@@ -93,11 +84,8 @@ func (s *survey) keep(ctx context.Context, p *plan, set config.Cleaner) error {
 		for end < len(s.Links) && s.Links[end].Repository == s.Links[first].Repository {
 			end++
 		}
-		before, of := p.keptBytes, &s.pinned
+		before := p.keptBytes
 		all, tags := pins.of(repo)
-		if set.Hosted != "" && upstreamOf(repo) == set.Hosted {
-			all, of = true, &s.hosted
-		}
 		if all {
 			for _, l := range s.Links[first:end] {
 				p.keep(l.Blob)
@@ -107,7 +95,7 @@ func (s *survey) keep(ctx context.Context, p *plan, set config.Cleaner) error {
 				return err
 			}
 		}
-		*of += p.keptBytes - before
+		s.pinned += p.keptBytes - before
 		first = end
 	}
 	return nil

@@ -24,9 +24,6 @@ func (l *loader) tellCleaner() {
 	for _, pattern := range l.cfg.Pin {
 		c.Pins = append(c.Pins, l.storedName(pattern))
 	}
-	if l.cfg.Hosted != nil {
-		c.Hosted = l.cfg.Hosted.Prefix
-	}
 }
 
 // storedName turns a pattern of names as clients write them into one of names

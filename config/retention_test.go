@@ -20,7 +20,6 @@ pin: ["quay.io/podman/*", "q/a:v1*", "docker.io/busybox", "docker.io/*", "docker
 `)
 	c := s.load().Cleaner
 	assert.Equal(t, []Quota{{"docker.io", 5 << 30}, {"quay.io", 2e9}}, c.Quotas)
-	assert.Equal(t, "local", c.Hosted)
 	assert.Equal(t, []string{
 		"quay.io/podman/*", "quay.io/a:v1*", "docker.io/library/busybox", "docker.io/*", "docker.io/grafana/loki",
 		"registry.lab_5000/a/b:1", "quay.io/*", "local/x", "*/base:latest",

@@ -191,10 +191,7 @@ type Cleaner struct {
 	// Pins are patterns of names that are never evicted: path.Match, or a
 	// trailing /* for any depth, with the Path of the upstream first and, if
 	// wanted, a tag or a pattern of tags after a colon.
-	Pins []string
-	// Hosted is the first part of the names of pushed images, which are never
-	// evicted; empty is none.
-	Hosted   string
+	Pins     []string
 	LogLevel string
 	Pprof    bool
 }

@@ -40,9 +40,6 @@ func (s *Swept) add(other Swept) {
 type Sweeping struct {
 	// Before is the time after which what changed is left alone.
 	Before time.Time
-	// Hosted is the first part of the names of repositories that are left
-	// alone; empty is none.
-	Hosted string
 }
 
 // Sweep removes what evictions and killed processes leave behind: links to

@@ -30,7 +30,7 @@ func (v *Inventory) SweepEvicted(ctx context.Context, gone []bool, o Sweeping) (
 				}
 			}
 		}
-		if repo := v.Repositories[id]; len(manifests) > 0 && !inside(repo, o.Hosted) {
+		if repo := v.Repositories[id]; len(manifests) > 0 {
 			p.run(func(w *sweeper) error { return w.evicted(v, gone, repo, manifests) })
 		}
 	}

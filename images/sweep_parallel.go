@@ -4,7 +4,6 @@ import (
 	"context"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 
 	"github.com/opencontainers/go-digest"
@@ -63,13 +62,11 @@ func (p *parallelSweep) wait(err error) (Swept, error) {
 	return p.swept, err
 }
 
-// each calls work for every repository, except those pushed to.
+// each calls work for every repository.
 func (p *parallelSweep) each(work func(w *sweeper, path string) (gone bool, err error)) error {
 	var repos []string
 	err := p.store.walkRepositories(p.ctx, "", func(repo string) error {
-		if !inside(repo, p.options.Hosted) {
-			repos = append(repos, repo)
-		}
+		repos = append(repos, repo)
 		return nil
 	})
 	for _, repo := range repos {
@@ -84,11 +81,6 @@ func (p *parallelSweep) each(work func(w *sweeper, path string) (gone bool, err 
 		})
 	}
 	return err
-}
-
-// inside says whether a repository's name begins with the part first.
-func inside(repo, first string) bool {
-	return first != "" && (repo == first || strings.HasPrefix(repo, first+"/"))
 }
 
 // repositories sweeps all of each.

@@ -209,7 +209,7 @@ func BenchmarkSweep(b *testing.B) {
 }
 
 // sweepEvicted evicts blobs after the store was looked at, and sweeps.
-func sweepEvicted(t *testing.T, s *images.Store, hosted string, gone ...digest.Digest) images.Swept {
+func sweepEvicted(t *testing.T, s *images.Store, gone ...digest.Digest) images.Swept {
 	t.Helper()
 	v, err := s.Take(context.Background())
 	require.NoError(t, err)
@@ -225,7 +225,7 @@ func sweepEvicted(t *testing.T, s *images.Store, hosted string, gone ...digest.D
 	for _, err := range v.Evict(places) {
 		require.NoError(t, err)
 	}
-	swept, err := v.SweepEvicted(context.Background(), went, images.Sweeping{Before: time.Now().Add(time.Minute), Hosted: hosted})
+	swept, err := v.SweepEvicted(context.Background(), went, images.Sweeping{Before: time.Now().Add(time.Minute)})
 	require.NoError(t, err)
 	return swept
 }
@@ -243,7 +243,7 @@ func TestSweepEvictedFindsAllThatLedToAnImage(t *testing.T) {
 	elsewhere := digest.FromString("went before")
 	require.NoError(t, s.Link(repo+"/below", images.Layer, elsewhere))
 
-	swept := sweepEvicted(t, s, "", m, layer, digest.FromBytes(odd))
+	swept := sweepEvicted(t, s, m, layer, digest.FromBytes(odd))
 	require.Equal(t, 8, swept.Links) // layer, manifest twice, odd with media type, two of the tag
 	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories/quay.io/other"))
 	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories", repo, "_manifests"))
@@ -261,7 +261,7 @@ func TestSweepEvictedKeepsTheRestOfARepository(t *testing.T) {
 	require.NoError(t, s.SetTag(repo, "moved", kept))
 	require.NoError(t, s.SetTag(repo, "old", gone))
 
-	require.Equal(t, 5, sweepEvicted(t, s, "", gone, own).Links)
+	require.Equal(t, 5, sweepEvicted(t, s, gone, own).Links)
 	tags, err := s.Tags(repo)
 	require.NoError(t, err)
 	require.Equal(t, []string{"moved"}, tags)
@@ -276,14 +276,12 @@ func TestSweepEvictedFindsLayersOfNoImage(t *testing.T) {
 	loose, other := commit(t, s, "loose"), commit(t, s, "other")
 	for _, d := range []digest.Digest{loose, other} {
 		require.NoError(t, s.Link("quay.io/a/b", images.Layer, d))
-		require.NoError(t, s.Link("local/a", images.Layer, d))
 	}
 	require.NoError(t, s.Link("quay.io/c", images.Layer, loose))
-	require.Equal(t, 2, sweepEvicted(t, s, "local", loose).Links)
+	require.Equal(t, 2, sweepEvicted(t, s, loose).Links)
 	require.True(t, s.HasLink("quay.io/a/b", images.Layer, other))
 	require.False(t, s.HasLink("quay.io/a/b", images.Layer, loose))
 	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories/quay.io/c"))
-	require.True(t, s.HasLink("local/a", images.Layer, loose))
 }
 
 func TestEvictManyLeavesWhatIsUsed(t *testing.T) {
@@ -322,17 +320,4 @@ func TestEvictManyLeavesWhatIsUsed(t *testing.T) {
 		}
 	}
 	require.Empty(t, v.Evict(nil))
-}
-
-func TestSweepLeavesPushedImagesAlone(t *testing.T) {
-	s, _ := open(t)
-	gone := digest.FromString("gone")
-	for _, repo := range []string{"local/a", "localx/a", "quay.io/local/a"} {
-		require.NoError(t, s.Link(repo, images.Layer, gone))
-	}
-	_, err := s.Sweep(context.Background(), images.Sweeping{Before: time.Now().Add(time.Minute), Hosted: "local"})
-	require.NoError(t, err)
-	require.True(t, s.HasLink("local/a", images.Layer, gone))
-	require.False(t, s.HasLink("localx/a", images.Layer, gone))
-	require.False(t, s.HasLink("quay.io/local/a", images.Layer, gone))
 }

@@ -38,10 +38,12 @@ func cleanCommand() *cobra.Command {
 Without flags it does what the settings call for at this moment, as the running
 cache does by itself: above CLEANER_MAXSIZE and the threshold, below
 CLEANER_MIN_FREE, above the maxSize of an upstream, unused for CLEANER_MAXAGE.
-Pinned and pushed images stay, and so does what landed within the last minute.
+Pinned images stay, and so does what landed within the last minute. Pushed images
+are no part of it: images rm removes them.
 
-With --verify it reads the blobs, and drops those whose content is not what
-their digest says: the next pull fetches them again. Ctrl-C ends it with a
+With --verify it reads the blobs, those of pushed images too, and drops those whose content is not what
+their digest says: the next pull fetches them again, and pushed images that need
+them are named, to be pushed again. Ctrl-C ends it with a
 summary of what it found so far.
 
 It needs REGISTRYDIR and the other settings of the cache, and its user. The cache
@@ -82,7 +84,7 @@ func clean(cmd *cobra.Command, f *cleanFlags) error {
 		return err
 	}
 	if f.verify {
-		return verifyStore(cmd, store, cfg.Cleaner.Hosted, f)
+		return verifyStores(cmd, store, images.HostedDir(cfg.StoreDir), f)
 	}
 	return cleanStore(cmd, store, cfg.Cleaner, f)
 }
@@ -157,8 +159,8 @@ func shortfall(r cleaner.Report) error {
 	if r.Failed > 0 {
 		why = append(why, fmt.Sprintf("%d could not be removed: %s", r.Failed, r.Failure))
 	}
-	if kept := r.Pinned + r.Hosted; kept > 0 {
-		why = append(why, sizeText(kept)+" are pinned or pushed")
+	if r.Pinned > 0 {
+		why = append(why, sizeText(r.Pinned)+" are pinned")
 	}
 	if len(why) == 0 {
 		why = append(why, "nothing is left that may go")

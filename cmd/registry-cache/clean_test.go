@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
@@ -60,7 +62,7 @@ func TestCleanSaysThatNothingIsDue(t *testing.T) {
 func TestCleanShowsWhatWouldGoAndWhy(t *testing.T) {
 	s := cleanable(t)
 	config := filepath.Join(t.TempDir(), "config.yaml")
-	require.NoError(t, os.WriteFile(config, []byte("upstreams: {quay.io: {maxSize: 100KiB}}\npin: ['quay.io/org0/app0:v4']\nhosted: {prefix: local}\n"), 0o600))
+	require.NoError(t, os.WriteFile(config, []byte("upstreams: {quay.io: {maxSize: 100KiB}}\npin: ['quay.io/org0/app0:v4']\n"), 0o600))
 	t.Setenv("CONFIG_FILE", config)
 	t.Setenv("CLEANER_MAXAGE", "7d")
 	out, err := execute(t, "clean", "--dry-run")
@@ -70,7 +72,7 @@ func TestCleanShowsWhatWouldGoAndWhy(t *testing.T) {
 		"NAME ", "SIZE ", "LAST USED ", "WHY\n",
 		"quay.io/org0/app0:v3  40 KiB  ", "over the quota of quay.io\n",
 		"would go  3 images, ", "store     100 KiB, was 200 KiB\n", "quota     100 KiB, quay.io had 200 KiB\n",
-		"age       7d\n", "pins      1 pattern, keeping 40 KiB\n", "pushed    local/, keeping 0 B\n", "free, as much as may be\n",
+		"age       7d\n", "pins      1 pattern, keeping 40 KiB\n", "free, as much as may be\n",
 	} {
 		require.Contains(t, out, want)
 	}
@@ -128,7 +130,7 @@ func TestCleanFailsWhereNotEnoughMayGo(t *testing.T) {
 	require.NoError(t, os.WriteFile(config, []byte("pin: ['quay.io/*']\n"), 0o600))
 	t.Setenv("CONFIG_FILE", config)
 	out, err := execute(t, "clean", "--to", "40KiB")
-	require.EqualError(t, err, "160 KiB more should have gone: 200 KiB are pinned or pushed")
+	require.EqualError(t, err, "160 KiB more should have gone: 200 KiB are pinned")
 	require.Contains(t, out, "missing  160 KiB more should go and may not\n")
 	_, err = execute(t, "clean", "--to", "40KiB", "--dry-run")
 	require.NoError(t, err)
@@ -190,16 +192,20 @@ func TestCleanVerify(t *testing.T) {
 }
 
 func TestVerifyNamesWhatMustBePushedAgain(t *testing.T) {
-	bad := []images.BadBlob{
-		{Images: []string{"local/team/app:2", "quay.io/a:1"}}, {Images: []string{"local/team/app:1", "local/team/app:2"}},
-		{Images: []string{"localx/app:1"}}, {},
-	}
-	require.Empty(t, pushed(bad, ""))
-	v := verifiedStore{Verified: images.Verified{Bad: bad}, PushAgain: pushed(bad, "local")}
-	require.Equal(t, []string{"local/team/app:1", "local/team/app:2"}, v.PushAgain)
-	var out bytes.Buffer
-	require.NoError(t, v.print(&out))
-	require.Contains(t, out.String(), "push again  local/team/app:1, which no upstream has\n")
+	s := cleanable(t)
+	hosted, err := images.Open(images.HostedDir(os.Getenv("REGISTRYDIR")))
+	require.NoError(t, err)
+	cached(t, hosted, "local/team/app", "", 0, 1, "1", "2") // all is as its digest says, but for the padding
+	out, err := execute(t, "clean", "--verify", "--dry-run")
+	require.Error(t, err)
+	require.Contains(t, out, "push again  local/team/app:1, which no upstream has\n")
+	require.Contains(t, out, "push again  local/team/app:2, which no upstream has\n")
+	require.Equal(t, 50, blobs(t, s))
+	out, err = execute(t, "clean", "--verify", "--json")
+	require.Error(t, err)
+	require.Contains(t, out, `"pushAgain":["local/team/app:1","local/team/app:2"]`)
+	_, err = hosted.StatBlob(digest.FromString(`{"os":"linux","architecture":"amd64"}`))
+	require.ErrorIs(t, err, fs.ErrNotExist, "dropped, so that it is taken when it is pushed again")
 }
 
 func TestMeterPrintsLinesWhereThereIsNoTerminal(t *testing.T) {

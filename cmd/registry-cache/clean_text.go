@@ -96,9 +96,6 @@ func (c cleanText) lines() (lines [][2]string) {
 	if len(c.set.Pins) > 0 {
 		add("pins", "%s, %s", counted(len(c.set.Pins), "pattern"), c.keeping(r.Pinned))
 	}
-	if c.set.Hosted != "" {
-		add("pushed", "%s/, %s", c.set.Hosted, c.keeping(r.Hosted))
-	}
 	if !r.Oldest.IsZero() {
 		add("used", "first %s, last %s", humanize.Time(r.Oldest), humanize.Time(r.Newest))
 	}

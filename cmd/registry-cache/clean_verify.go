@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -23,29 +25,29 @@ type verifiedStore struct {
 	Took      time.Duration `json:"tookNanoseconds"`
 }
 
-// verifyStore reads all blobs, drops the bad, and says which these were.
-func verifyStore(cmd *cobra.Command, store *images.Store, hosted string, f *cleanFlags) error {
+// verifyStores reads all blobs, what was pushed included, drops the bad, and
+// says which these were.
+func verifyStores(cmd *cobra.Command, cached *images.Store, pushedDir string, f *cleanFlags) error {
 	start := time.Now()
-	inventory, err := store.Take(cmd.Context())
-	if err != nil {
-		return err
-	}
 	bar := newMeter(cmd.ErrOrStderr(), "verified")
-	o := images.Verifying{
-		Rate: f.rate.bytes, DryRun: f.dryRun, Progress: &images.VerifyProgress{},
-		Found: func(b images.BadBlob) { bar.say("bad: " + badText(b)) },
-	}
-	stopShowing := showProgress(bar, o.Progress, inventory)
-	found, err := inventory.Verify(cmd.Context(), o)
-	stopShowing()
-	bar.end()
+	found, err := verifyStore(cmd.Context(), cached, bar, f)
 	if err != nil {
 		return err
 	}
 	if !f.dryRun {
-		store.CountRemoved(found.Removed)
+		cached.CountRemoved(found.Removed)
 	}
-	result := verifiedStore{f.dryRun, found, pushed(found.Bad, hosted), time.Since(start)}
+	result := verifiedStore{DryRun: f.dryRun, Verified: found}
+	pushed, err := images.OpenExisting(pushedDir)
+	if err == nil && found.Left == 0 { // else it was interrupted
+		if found, err = verifyStore(cmd.Context(), pushed, bar, f); err == nil {
+			result.addPushed(found)
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	result.Took = time.Since(start)
 	if result.Bad == nil {
 		result.Bad = []images.BadBlob{}
 	}
@@ -54,29 +56,43 @@ func verifyStore(cmd *cobra.Command, store *images.Store, hosted string, f *clea
 	} else {
 		err = result.print(cmd.OutOrStdout())
 	}
-	if !f.dryRun {
-		err = errors.Join(err, store.RememberVerify(found, time.Now()))
-	}
-	if err == nil {
-		err = result.failure()
-	}
-	return err
+	return errors.Join(err, result.failure())
 }
 
-// pushed are the images that need bad blobs and were pushed here.
-func pushed(bad []images.BadBlob, hosted string) (names []string) {
-	if hosted == "" {
-		return nil
+// verifyStore reads the blobs of one store.
+func verifyStore(ctx context.Context, store *images.Store, bar *meter, f *cleanFlags) (images.Verified, error) {
+	inventory, err := store.Take(ctx)
+	if err != nil {
+		return images.Verified{}, err
 	}
-	for _, b := range bad {
-		for _, name := range b.Images {
-			if strings.HasPrefix(name, hosted+"/") {
-				names = append(names, name)
-			}
-		}
+	o := images.Verifying{
+		Rate: f.rate.bytes, DryRun: f.dryRun, Progress: &images.VerifyProgress{},
+		Found: func(b images.BadBlob) { bar.say("bad: " + badText(b)) },
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	stopShowing := showProgress(bar, o.Progress, inventory)
+	found, err := inventory.Verify(ctx, o)
+	stopShowing()
+	bar.end()
+	if err == nil && !f.dryRun {
+		err = store.RememberVerify(found, time.Now())
+	}
+	return found, err
+}
+
+// addPushed adds what was found in the store of pushed images.
+func (v *verifiedStore) addPushed(found images.Verified) {
+	v.Blobs += found.Blobs
+	v.Bytes += found.Bytes
+	v.Left += found.Left
+	v.Used += found.Used
+	v.Removed += found.Removed
+	v.Bad = append(v.Bad, found.Bad...)
+	v.Failed = append(v.Failed, found.Failed...)
+	for _, b := range found.Bad {
+		v.PushAgain = append(v.PushAgain, b.Images...)
+	}
+	slices.Sort(v.PushAgain)
+	v.PushAgain = slices.Compact(v.PushAgain)
 }
 
 // showProgress shows how far a verify is until it is told to stop.
