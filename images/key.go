@@ -41,7 +41,7 @@ func (t *keys) has(k key, d digest.Digest) bool {
 // keyOf returns the key of a digest; none of what is no digest.
 func keyOf(d digest.Digest) (k key, ok bool) {
 	alg, encoded, ok := strings.Cut(string(d), ":")
-	if !ok || len(encoded) != hexDigits(alg) {
+	if !ok || encoded == "" || len(encoded) != hexDigits(alg) {
 		return k, false
 	}
 	invalid := byte(0)

@@ -16,6 +16,8 @@ func FuzzIsDigestIsValidate(f *testing.F) {
 		f.Add(alg.String(), d.Encoded()[1:]+"g")
 		f.Add("md5", d.Encoded())
 	}
+	f.Add("md5", "") // of an unknown algorithm nothing is long enough
+	f.Add("", "")
 	f.Fuzz(func(t *testing.T, alg, encoded string) {
 		want := digest.Algorithm(alg).Validate(encoded) == nil
 		require.Equal(t, want, isDigest(alg, encoded))
