@@ -264,6 +264,44 @@ func TestWarmNamesWhatFailed(t *testing.T) {
 	require.Contains(t, got.out, "; 3 failed\n")
 }
 
+// What the cache gives out and can't keep is not warmed, and does not come here
+// in its stead.
+func TestWarmOfWhatTheStoreCannotHold(t *testing.T) {
+	t.Parallel()
+	u := harness.NewUpstream(t)
+	img := harness.Image(t, 9<<20, 3000)
+	u.Push(t, "team/large:1", img)
+	a := harness.Start(t, harness.Options{
+		Logins:    map[string]string{"quay.io": harness.Login},
+		Upstreams: map[string]harness.Settings{"quay.io": u.Settings()},
+		Env:       map[string]string{"CLEANER_MAXSIZE": "2MiB"},
+	})
+	layer, _ := harness.Layer(t, img, 0)
+	got := warmCache(t, a, "quay.io/team/large:1").require(t, 1)
+	require.Contains(t, got.row(t, "quay.io/team/large:1"), "failed: blob "+layer[:len("sha256:")+12]+": the cache has no room to keep it")
+	for _, r := range warmRecords(t, a) {
+		require.LessOrEqual(t, r.Bytes, int64(5000), "%+v", r)
+	}
+}
+
+func TestWarmOfAnOfflineCache(t *testing.T) {
+	t.Parallel()
+	u := harness.NewUpstream(t)
+	u.Push(t, "team/app:1", harness.Image(t, 3000))
+	u.Push(t, "team/other:1", harness.Image(t, 3000))
+	a := harness.Cache(t, u)
+	warmCache(t, a, "quay.io/team/app:1").require(t, 0)
+	a.Stop()
+	cmd := a.Command("serve")
+	cmd.Env = append(cmd.Env, "OFFLINE=true")
+	a.Process = harness.StartProcess(t, cmd)
+	a.WaitReady()
+	got := warmCache(t, a, "quay.io/team/app:1", "quay.io/team/other:1").require(t, 1)
+	require.Contains(t, got.row(t, "quay.io/team/app:1"), "already here")
+	require.Contains(t, got.row(t, "quay.io/team/other:1"), "OFFLINE")
+	a.Stop()
+}
+
 func TestWarmWantsTheRightLogin(t *testing.T) {
 	t.Parallel()
 	u := harness.NewUpstream(t)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +24,10 @@ type Connection struct {
 	// Scheme is http or https, Host is host:port.
 	Scheme, Host string
 	TLS          *tls.Config
-	// TokenTLS is for a token server, should the cache name one.
+	// Proxy is as of http.Transport.
+	Proxy func(*http.Request) (*url.URL, error)
+	// TokenTLS is for a token server, should the cache name one. That is reached
+	// as the environment has it.
 	TokenTLS  *tls.Config
 	Login     Login
 	UserAgent string
@@ -54,15 +58,17 @@ const (
 func Connect(c Connection) *Cache {
 	return &Cache{
 		connection: c,
-		client:     newClient(c.TLS),
-		auth:       &authenticator{login: c.Login, client: newClient(c.TokenTLS), userAgent: c.UserAgent},
+		client:     newClient(c.TLS, c.Proxy),
+		auth: &authenticator{
+			login: c.Login, client: newClient(c.TokenTLS, http.ProxyFromEnvironment), userAgent: c.UserAgent,
+		},
 	}
 }
 
-func newClient(config *tls.Config) *http.Client {
+func newClient(config *tls.Config, proxy func(*http.Request) (*url.URL, error)) *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy: http.ProxyFromEnvironment,
+			Proxy: proxy,
 			// An answer may take as long as the upstream does, so that only this
 			// tells when the cache's machine is gone.
 			DialContext:         (&net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}).DialContext,

@@ -20,7 +20,7 @@ type Watcher interface {
 	// up.
 	LookedUp(done, known int)
 	// Fetching says how many bytes are going to be fetched in all. It comes
-	// once, ahead of all that follow.
+	// once, ahead of the first image and blob, and not in a dry run.
 	Fetching(size int64)
 	// ImageBegun comes when the first blob of an image is about to be fetched,
 	// with how many there are and their size.

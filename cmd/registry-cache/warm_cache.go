@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 
@@ -63,7 +64,7 @@ func (f *warmCacheFlags) address(environ []string) (warm.Connection, error) {
 	if err := client.ParseHost(host); err != nil {
 		return warm.Connection{}, fmt.Errorf("--host %w", err)
 	}
-	c := warm.Connection{Scheme: strings.ToLower(scheme), Host: host}
+	c := warm.Connection{Scheme: strings.ToLower(scheme), Host: host, Proxy: http.ProxyFromEnvironment}
 	switch {
 	case c.Scheme != "https" && c.Scheme != "http":
 		return c, fmt.Errorf("--host %q: %s:// is not how a cache is reached; write for example cache.local:8443", f.host, scheme)
@@ -100,7 +101,8 @@ func (f *warmCacheFlags) trust() (*tls.Config, error) {
 	return set, nil
 }
 
-// localCache is the cache that the environment configures, on this machine.
+// localCache is the cache that the environment configures, on this machine: the
+// proxy of the environment is for the upstreams, and not on the way to it.
 func localCache(environ []string) (warm.Connection, error) {
 	cfg, err := config.Load(environ)
 	if err != nil {

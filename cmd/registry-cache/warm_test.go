@@ -17,6 +17,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/stretchr/testify/require"
 
+	"registrycache/config"
 	"registrycache/warm"
 )
 
@@ -78,10 +79,25 @@ func TestWarmReachesTheCache(t *testing.T) {
 		c, err := f.address(nil)
 		require.NoError(t, err, args)
 		require.Equal(t, want, c.Scheme+"://"+c.Host, args)
+		require.NotNil(t, c.Proxy)
 		if c.Scheme == "https" {
 			require.Equal(t, f.insecure, c.TLS.InsecureSkipVerify)
 		}
 	}
+}
+
+// The proxy of the environment is for the upstreams.
+func TestWarmReachesTheCacheOfTheEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	c, err := (&warmCacheFlags{}).connection([]string{
+		"LISTEN_ADDR=:5000", "REGISTRYDIR=" + dir, "RUNDIR=" + dir, "CERTSDIR=" + dir, "HTTPS_PROXY=http://proxy:3128",
+	})
+	require.NoError(t, err)
+	require.Equal(t, "http://localhost:5000", c.Scheme+"://"+c.Host)
+	require.Nil(t, c.Proxy)
+	_, err = (&warmCacheFlags{}).connection([]string{"LISTEN_ADDR=nonsense"})
+	var invalid *config.InvalidError
+	require.ErrorAs(t, err, &invalid, "exit code 2")
 }
 
 // The cache of the environment shows the certificate in CERTSDIR, whatever name
