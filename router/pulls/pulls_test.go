@@ -481,6 +481,19 @@ func TestContents(t *testing.T) {
 	assert.Nil(t, ContentsOf(imageDigest, []byte(`{"manifests":[`+many+`{"digest":"`+layerDigest+`"}]}`)))
 }
 
+func FuzzContents(f *testing.F) {
+	f.Add(imageDigest, `{"config":{"digest":"`+layerDigest+`"},"layers":[{"digest":"sha512:00"}],"manifests":null}`, childDigest)
+	f.Add("x", `{"layers":[{"digest":":"}]}`, ":")
+	f.Fuzz(func(t *testing.T, of, manifest, asked string) {
+		c := ContentsOf(of, []byte(manifest))
+		if c == nil {
+			return
+		}
+		require.LessOrEqual(t, len(c.keys), maxContents)
+		c.lists(keyOf(asked))
+	})
+}
+
 func BenchmarkAnswered(b *testing.B) {
 	l := New(zerolog.Nop())
 	defer l.Close()
