@@ -27,7 +27,7 @@ type meter struct {
 	prefix string
 
 	mu       sync.Mutex
-	last     status.Hosted
+	last     *status.Hosted // nil before the first measurement
 	measured time.Time
 	// running is closed when the measurement under way has ended; nil if there
 	// is none.
@@ -36,7 +36,7 @@ type meter struct {
 }
 
 func newMeter(ctx context.Context, prefix string, store *images.Store, log zerolog.Logger) *meter {
-	return &meter{ctx: ctx, store: store, log: log, prefix: prefix, last: status.Hosted{Prefix: prefix}}
+	return &meter{ctx: ctx, store: store, log: log, prefix: prefix}
 }
 
 // close waits for the measurement under way, which ends with the context.
@@ -55,8 +55,7 @@ func (m *meter) part() status.Part {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	last := m.last
-	return status.Part{Hosted: &last}
+	return status.Part{Hosted: m.last}
 }
 
 // begin measures anew if that is due.
@@ -80,7 +79,7 @@ func (m *meter) begin() <-chan struct{} {
 			}
 			return
 		}
-		m.last = status.Hosted{Prefix: m.prefix, Repositories: usage.Repositories, Tags: usage.Tags, Used: usage.Bytes}
+		m.last = &status.Hosted{Prefix: m.prefix, Repositories: usage.Repositories, Tags: usage.Tags, Used: usage.Bytes}
 	})
 	return running
 }

@@ -296,8 +296,7 @@ func TestTheStateSaysHowMuchThereIs(t *testing.T) {
 	w.push("local/team/app:1")
 	w.push("local/other:1")
 	h := w.part().Hosted
-	require.NotNil(t, h)
-	for h.Repositories == 0 { // a store that is slow is measured behind the back
+	for h == nil { // a store that is slow is measured behind the back
 		h = w.part().Hosted
 	}
 	assert.Equal(t, "local", h.Prefix)
