@@ -28,30 +28,7 @@ func TestClientConfigDocker(t *testing.T) {
 		Upstreams: map[string]harness.Settings{"docker.io": hub.Settings()},
 	})
 
-	dir := harness.TempDir(t)
-	config, socket := filepath.Join(dir, "daemon.json"), filepath.Join(dir, "docker.sock")
-	harness.WriteFile(t, config, clientConfig(t, a, "docker", "--insecure"))
-	daemon(t, socket, "dockerd", "--config-file", config, "--host", "unix://"+socket,
-		"--containerd", containerd(t, dir), "--data-root", filepath.Join(dir, "data"),
-		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "docker.pid"),
-		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs", "--log-level", "warn")
-	docker := &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}
-	defer docker.CloseIdleConnections()
-	call := func(method, path string) string {
-		req, err := http.NewRequestWithContext(t.Context(), method, "http://docker/v1.41"+path, nil)
-		require.NoError(t, err)
-		resp, err := docker.Do(req)
-		require.NoError(t, err)
-		defer func() { _ = resp.Body.Close() }()
-		body, err := io.ReadAll(resp.Body)
-		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, resp.StatusCode, "%s", body)
-		return string(body)
-	}
+	call := dockerd(t, clientConfig(t, a, "docker", "--insecure"))
 	for _, image := range [][2]string{
 		// By digest first: Docker would not ask for a manifest that it has.
 		{"busybox", harness.Digest(t, busybox)}, {"busybox", "1"}, {"team/app", "2"},
@@ -68,4 +45,36 @@ func TestClientConfigDocker(t *testing.T) {
 	require.Contains(t, images, "busybox:1")
 	require.Contains(t, images, "busybox@"+harness.Digest(t, busybox))
 	require.Contains(t, images, "team/app:2")
+}
+
+// dockerd starts one with the content of daemon.json, and returns what calls its
+// API.
+func dockerd(t *testing.T, config string) (call func(method, path string) string) {
+	t.Helper()
+	dir := harness.TempDir(t)
+	file, socket := filepath.Join(dir, "daemon.json"), filepath.Join(dir, "docker.sock")
+	harness.WriteFile(t, file, config)
+	daemon(t, socket, "dockerd", "--config-file", file, "--host", "unix://"+socket,
+		"--containerd", containerd(t, dir), "--data-root", filepath.Join(dir, "data"),
+		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "docker.pid"),
+		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "vfs", "--log-level", "warn")
+	docker := &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}
+	t.Cleanup(docker.CloseIdleConnections)
+	return func(method, path string) string {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://docker/v1.41"+path, nil)
+		require.NoError(t, err)
+		req.Header.Set("X-Registry-Auth", "e30=") // nobody; a push wants it said
+		resp, err := docker.Do(req)
+		require.NoError(t, err)
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Less(t, resp.StatusCode, http.StatusBadRequest, "%s", body)
+		return string(body)
+	}
 }

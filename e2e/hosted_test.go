@@ -1,15 +1,19 @@
 package e2e
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -149,6 +153,44 @@ func TestPushWithRealClients(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, out, "push to the upstream registry itself, or to names below local/ here")
 	require.Zero(t, u.Count("mine", ""))
+}
+
+func TestPushWithDocker(t *testing.T) {
+	t.Parallel()
+	needsDaemons(t, "containerd", "dockerd", "runc")
+	a := startHosted(t, harness.NewUpstream(t), "hosted: {prefix: local}", nil, nil)
+	img := harness.Image(t, 3000, 400_000)
+	push(t, a, "local/from:1", img)
+	call := dockerd(t, "{}")
+	query := url.Values{"fromImage": {a.Addr + "/local/from"}, "tag": {"1"}}
+	require.NotContains(t, call(http.MethodPost, "/images/create?"+query.Encode()), `"error"`)
+	for _, repo := range []string{"/local/to/app", "/local/again"} { // the second mounts from the first
+		query = url.Values{"repo": {a.Addr + repo}, "tag": {"2"}}
+		call(http.MethodPost, "/images/"+a.Addr+"/local/from:1/tag?"+query.Encode())
+		progress := call(http.MethodPost, "/images/"+a.Addr+repo+"/push?tag=2")
+		require.NotContains(t, progress, `"error"`)
+		pulled, err := remote.Image(reference(t, a, strings.TrimPrefix(repo, "/")+":2"))
+		require.NoError(t, err)
+		require.NoError(t, validate.Image(pulled))
+	}
+}
+
+func TestPushWithContainerd(t *testing.T) {
+	t.Parallel()
+	needsDaemons(t, "containerd", "ctr")
+	a := startHosted(t, harness.NewUpstream(t), "hosted: {prefix: local}", nil, nil)
+	img := harness.OCIImage(t, 3000, 400_000)
+	push(t, a, "local/from:1", img)
+	socket := containerd(t, harness.TempDir(t))
+	ctr := func(args ...string) {
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, "ctr", append([]string{"--address", socket, "images"}, args...)...).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	ctr("pull", "--plain-http", "--snapshotter", "native", "--platform", "linux/amd64", a.Addr+"/local/from:1")
+	ctr("push", "--plain-http", a.Addr+"/local/to/app:2", a.Addr+"/local/from:1")
+	pullWhole(t, a, "local/to/app:2", img)
 }
 
 func TestPushByPlainHTTP(t *testing.T) {
