@@ -70,7 +70,7 @@ type tab struct {
 }
 
 // open opens a page in a new tab.
-func open(t *testing.T, browser context.Context, address string, l look) *tab {
+func open(browser context.Context, t *testing.T, address string, l look) *tab {
 	t.Helper()
 	ctx, closeTab := chromedp.NewContext(browser)
 	t.Cleanup(closeTab)

@@ -72,7 +72,7 @@ func TestPageOfABusyCache(t *testing.T) {
 	const host = "cache.local:8443"
 	b := browser(t, chromedp.Flag("host-resolver-rules", "MAP "+host+" "+server.Listener.Addr().String()))
 	for name, l := range map[string]look{"light": desktop, "dark": night, "phone": phone} {
-		p := open(t, b, "http://"+host+"/", l)
+		p := open(b, t, "http://"+host+"/", l)
 		_, err := chromedp.Run(p.ctx, chromedp.Poll[bool](`document.documentElement.classList.contains('live')`))
 		require.NoError(t, err)
 		assert.Equal(t, "degraded", eval[string](p, `document.querySelector('#state .badge').lastChild.data`))

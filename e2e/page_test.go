@@ -33,7 +33,7 @@ func TestPageIsLive(t *testing.T) {
 	a := harness.Cache(t, u)
 	c := a.HTTP(t)
 
-	p := open(t, b, "http://"+a.Addr+"/", desktop)
+	p := open(b, t, "http://"+a.Addr+"/", desktop)
 	p.waitFor(isLive)
 	assert.Contains(t, p.text("#traffic .command"), "podman pull --tls-verify=false "+a.Addr+"/quay.io/podman/hello:latest")
 	assert.Contains(t, p.text("#figures"), "no requests yet")
@@ -63,7 +63,7 @@ func TestPageIsLive(t *testing.T) {
 	// The same without a script, and on a small screen.
 	l := phone
 	l.noScript = true
-	plain := open(t, b, "http://"+a.Addr+"/", l)
+	plain := open(b, t, "http://"+a.Addr+"/", l)
 	assert.Contains(t, plain.text("#figures"), "1 of 3 requests")
 	assert.Contains(t, plain.text("footer"), "the time it was loaded")
 	assert.Equal(t, "none", eval[string](plain, `getComputedStyle(document.querySelector('.copy')).display`))
@@ -85,7 +85,7 @@ func TestPageAsksForAPassword(t *testing.T) {
 
 	// The browser gives the password again for the style sheet, the script and
 	// the stream.
-	p := open(t, b, "http://puller:secret@"+a.Addr+"/", desktop)
+	p := open(b, t, "http://puller:secret@"+a.Addr+"/", desktop)
 	p.waitFor(isLive)
 	assert.Contains(t, p.text("#processes"), "router ready")
 	p.faultless()

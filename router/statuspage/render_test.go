@@ -31,7 +31,7 @@ func TestPageTellsEverything(t *testing.T) {
 		"store": {"Used 212 GiB of 240 GiB", "Cleaned when over 288 GiB", "171 GiB of 492 GiB free, cleaned below 25 GiB", "Next clean in 17 min",
 			"1 d 19 h ago: 48 GiB freed, 184 images, in 2 s", "9.2 GiB under local/: 83 tags in 14 repositories", "docker.io 61 GiB of 80 GiB"},
 		"processes": {"router ready 12 d 0 41 MiB", "worker registry.k8s.io ready 2 restarts 1 d 7 h 2 22 MiB", "restarting 4 restarts – 4 –"},
-		"problems":  {"error worker registry.corp.example_5000 4 min ago the process ended: exit status 1", "warn cleaner"},
+		"problems":  {"error worker registry.corp.example_5000 4 min ago 4 times, this the last the process ended: exit status 1", "warn cleaner"},
 	} {
 		text := p.text(id)
 		for _, words := range wanted {

@@ -53,10 +53,10 @@ func Example(now time.Time) status.Document {
 				Size: -1, Have: 3 * mib, Rate: 2 * mib, Readers: 2, Connections: 1, Since: ago(2 * time.Second)},
 		},
 		Problems: []status.Problem{
-			{Time: ago(4 * time.Minute), Level: "error", Process: "worker registry.corp.example_5000", Text: "the process ended", Error: "exit status 1; it is started again in 6.4s"},
+			{Time: ago(4 * time.Minute), Level: "error", Process: "worker registry.corp.example_5000", Text: "the process ended", Error: "exit status 1; it is started again in 6.4s", Count: 4},
 			{Time: ago(9 * time.Minute), Level: "warn", Process: "worker docker.io", Text: "the tag could not be checked; the known one is served",
-				Error: "GET https://registry-1.docker.io/v2/library/postgres/manifests/17: 429 Too Many Requests, again in 41 min"},
-			{Time: ago(43 * time.Hour), Level: "warn", Process: "cleaner", Text: "ghcr.io is over its quota by 700 MiB; its images are all in use"},
+				Error: "GET https://registry-1.docker.io/v2/library/postgres/manifests/17: 429 Too Many Requests, again in 41 min", Count: 1},
+			{Time: ago(43 * time.Hour), Level: "warn", Process: "cleaner", Text: "ghcr.io is over its quota by 700 MiB; its images are all in use", Count: 1},
 		},
 	}
 }
