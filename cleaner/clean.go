@@ -186,7 +186,7 @@ func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Rep
 	}
 	err := ctx.Err()
 	if err == nil {
-		r.Swept, err = c.sweep(ctx, set, s, e)
+		r.Swept, err = c.sweep(ctx, s, e)
 	}
 	r.Took = c.now().Sub(s.now)
 	return r, err
@@ -194,7 +194,7 @@ func (c *cleaner) clean(ctx context.Context, set config.Cleaner, s *survey) (Rep
 
 // sweep removes what leads to what is gone: of the whole store when a walk is
 // due, else what is known to be gone. Whoever wants a size waits for no more.
-func (c *cleaner) sweep(ctx context.Context, set config.Cleaner, s *survey, e *eviction) (images.Swept, error) {
+func (c *cleaner) sweep(ctx context.Context, s *survey, e *eviction) (images.Swept, error) {
 	o := images.Sweeping{Before: s.now.Add(-youngAge)}
 	switch {
 	case c.options.DryRun:
