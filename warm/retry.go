@@ -35,7 +35,7 @@ func (r *run) persist(ctx context.Context, what string, try func(context.Context
 		if n == tries {
 			if unreachable(err) {
 				// No other request will fare better.
-				err = fmt.Errorf("the cache at %s can't be reached: %w", r.cache.URL(), err)
+				err = fmt.Errorf("the cache can't be reached: %w", err)
 				r.giveUp(err)
 			}
 			return err

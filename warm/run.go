@@ -3,6 +3,7 @@ package warm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -63,17 +64,13 @@ func Run(ctx context.Context, cache *Cache, images []Image, o Options) (Report, 
 	r := &run{cache: cache, opt: o, watch: o.Watcher, giveUp: cancel, needs: map[needKey]*need{}}
 	begun := time.Now()
 	if err := r.persist(ctx, cache.URL(), cache.ping); err != nil {
-		return Report{}, err
+		return Report{}, fmt.Errorf("%s: %w", cache.URL(), err)
 	}
 	for _, image := range images {
 		r.images = append(r.images, &task{image: image})
 	}
 	r.lookup(ctx)
-	if o.DryRun {
-		for _, t := range r.images {
-			r.tell(t)
-		}
-	} else {
+	if !o.DryRun {
 		r.fetch(ctx)
 	}
 	report := Report{Took: time.Since(begun)}

@@ -25,7 +25,7 @@ type Watcher interface {
 	// ImageBegun comes when the first blob of an image is about to be fetched,
 	// with how many there are and their size.
 	ImageBegun(name string, blobs int, size int64)
-	// ImageDone comes once for every image.
+	// ImageDone comes once for every image, but not in a dry run.
 	ImageDone(result Result)
 	// BlobBegun, BlobAt and BlobDone follow the fetch of one blob. done is in
 	// bytes and may fall, when the cache has to begin again.

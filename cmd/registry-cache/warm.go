@@ -124,7 +124,7 @@ func runWarm(cmd *cobra.Command, args []string, f *warmFlags) error {
 	report, err := warm.Run(cmd.Context(), cache, images, options)
 	progress.end()
 	if err != nil {
-		return f.cache.explain(cache, err)
+		return f.cache.explain(err)
 	}
 	summary := warmSummary{report: report, cache: cache.URL(), dryRun: f.dryRun}
 	out := cmd.OutOrStdout()

@@ -138,17 +138,15 @@ func exactly(chain []byte) (*tls.Config, error) {
 }
 
 // explain adds what may help when the cache as a whole does not answer.
-func (f *warmCacheFlags) explain(cache *warm.Cache, err error) error {
-	if errors.Is(err, warm.ErrInterrupted) {
-		return err
-	}
+func (f *warmCacheFlags) explain(err error) error {
 	var verification *tls.CertificateVerificationError
 	hint := ""
 	switch {
+	case errors.Is(err, warm.ErrInterrupted):
 	case errors.As(err, &verification):
 		hint = "; --ca FILE names the authority of its certificate"
 	case f.host == "":
 		hint = "; it must be running, and --host names one elsewhere"
 	}
-	return fmt.Errorf("%s: %w%s", cache.URL(), err, hint)
+	return fmt.Errorf("%w%s", err, hint)
 }

@@ -65,7 +65,9 @@ func (l *warmLines) nowAndThen() {
 		select {
 		case now := <-ticker.C:
 			l.mu.Lock()
-			l.print("%s", l.how(now))
+			if l.known > 0 {
+				l.print("%s", l.how(now))
+			}
 			l.mu.Unlock()
 		case <-l.stop:
 			return
