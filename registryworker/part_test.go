@@ -19,6 +19,13 @@ import (
 	"registrycache/status"
 )
 
+// settled waits until all that was pulled is stored: clients have the last byte
+// a little earlier.
+func (w *worker) settled() {
+	w.t.Helper()
+	require.Eventually(w.t, func() bool { return len(w.part().Fills) == 0 }, time.Minute, time.Millisecond)
+}
+
 func TestPartFollowsTheUpstream(t *testing.T) {
 	up := fakeRegistry(t)
 	pushImage(t, up, "podman/hello:latest")
@@ -28,6 +35,7 @@ func TestPartFollowsTheUpstream(t *testing.T) {
 	}}, w.part())
 
 	require.NoError(t, w.pull("quay.io/podman/hello:latest"))
+	w.settled()
 	require.Equal(t, 404, w.get("/v2/quay.io/podman/hello/manifests/none").StatusCode)
 	u := w.part().Upstream
 	assert.Equal(t, status.Answering, u.State)
@@ -87,7 +95,7 @@ func TestPartShowsFillsThatRun(t *testing.T) {
 	require.Eventually(t, func() bool {
 		fills = w.part().Fills
 		return len(fills) == 1 && fills[0].Have == 200_000 && fills[0].Readers == 1
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	f := fills[0]
 	assert.Positive(t, f.Rate)
 	assert.WithinRange(t, f.Since, begun, time.Now())
@@ -99,7 +107,7 @@ func TestPartShowsFillsThatRun(t *testing.T) {
 
 	goOn()
 	assert.Len(t, (<-done).body, int(size))
-	require.Eventually(t, func() bool { return len(w.part().Fills) == 0 }, 10*time.Second, time.Millisecond)
+	w.settled()
 }
 
 // All metrics keep the conventions of Prometheus.
