@@ -37,27 +37,49 @@ func healthcheckCommand() *cobra.Command {
 }
 
 func healthcheck(ctx context.Context, listenAddr string) error {
-	host, port, err := net.SplitHostPort(listenAddr)
+	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
+	defer cancel()
+	resp, err := askCache(ctx, listenAddr, "/healthz")
 	if err != nil {
 		return err
+	}
+	return resp.Body.Close()
+}
+
+// direct goes to a cache: a proxy in the environment is for upstreams.
+var direct = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
+// askCache asks the cache whose METRICS_ADDR is addr, and takes no answer but
+// 200.
+func askCache(ctx context.Context, addr, path string) (*http.Response, error) {
+	url, err := adminURL(addr, path)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := direct.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("%s answers %s", url, resp.Status)
+	}
+	return resp, nil
+}
+
+// adminURL is where a cache that listens on addr answers for path, from this
+// machine.
+func adminURL(addr, path string) (string, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", err
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"
 	}
-	ctx, cancel := context.WithTimeout(ctx, healthcheckTimeout)
-	defer cancel()
-	url := "http://" + net.JoinHostPort(host, port) + "/healthz"
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", url, resp.Status)
-	}
-	return nil
+	return "http://" + net.JoinHostPort(host, port) + path, nil
 }

@@ -27,7 +27,7 @@ while quay.io is slow, rate-limited or down. Without a command it serves.`,
 		SilenceErrors: true,
 		RunE:          serve.RunE,
 	}
-	root.AddCommand(serve, checkCommand(), cleanCommand(), clientConfigCommand(), healthcheckCommand(), imagesCommand(), versionCommand(), warmCommand())
+	root.AddCommand(serve, checkCommand(), cleanCommand(), clientConfigCommand(), healthcheckCommand(), imagesCommand(), statusCommand(), versionCommand(), warmCommand())
 	root.AddCommand(roleCommands()...)
 	root.CompletionOptions.HiddenDefaultCmd = true
 	return root
