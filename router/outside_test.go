@@ -16,6 +16,7 @@ import (
 
 	"registrycache/logger/accesslog"
 	"registrycache/router/statuspage/pagetest"
+	"registrycache/status"
 )
 
 // supervised gives the cache a supervisor to ask for the state of it all.
@@ -125,7 +126,14 @@ func TestStatusPageAndTokens(t *testing.T) {
 // watch opens a stream of the page's and waits for its first message.
 func (c *cache) watch(ctx context.Context) *bufio.Reader {
 	c.t.Helper()
-	response, err := c.client.Do(c.request(http.MethodGet, "/status/events", nil).WithContext(ctx))
+	return c.watchAs(ctx, c.client, "http")
+}
+
+func (c *cache) watchAs(ctx context.Context, client *http.Client, scheme string) *bufio.Reader {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.address()+"/status/events", nil)
+	require.NoError(c.t, err)
+	response, err := client.Do(r)
 	require.NoError(c.t, err)
 	c.t.Cleanup(func() { _ = response.Body.Close() })
 	require.Equal(c.t, "text/event-stream", response.Header.Get("Content-Type"))
@@ -159,4 +167,28 @@ func TestStreamEndsWithItsClient(t *testing.T) {
 	c.watch(ctx)
 	leave()
 	assert.Equal(t, "/status/events", c.records(1)[0].Path)
+}
+
+// What bounds a client that sends nothing does not bound one that listens.
+func TestStreamOutlivesTheTimeouts(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			c := newCache(t)
+			c.tune.idleTimeout = 10 * time.Millisecond
+			supervisor := c.supervised()
+			client := c.client
+			if scheme == "https" {
+				c.settings.TLS = pair(t, "cache")
+				client = c.trusting(c.settings.TLS)
+			}
+			c.start()
+			stream := c.watchAs(t.Context(), client, scheme)
+			supervisor.Change(func(d *status.Document) { d.State = "unavailable" })
+			for line := ""; !strings.Contains(line, "unavailable"); {
+				var err error
+				line, err = stream.ReadString('\n')
+				require.NoError(t, err)
+			}
+		})
+	}
 }
