@@ -338,3 +338,16 @@ func TestAFileThatIsNone(t *testing.T) {
 	_, err := os.Stat(m.o.File)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
+
+func BenchmarkKeep(b *testing.B) {
+	m := newTally(b)
+	for i := range maxImages {
+		m.Count(manifest("GET", fmt.Sprint("tag", i), index))
+	}
+	for b.Loop() {
+		m.keep()
+	}
+	info, err := os.Stat(m.o.File)
+	require.NoError(b, err)
+	b.ReportMetric(float64(info.Size()), "bytes")
+}
