@@ -84,6 +84,7 @@ func TestCollectionKeepsWhatAPushReliesOn(t *testing.T) {
 	require.NoError(t, os.Chtimes(pledge, old, old))
 	require.Equal(t, 1, collected(t, s).Freed.Blobs)
 	require.Zero(t, list(t, s).All)
+	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories/local"), "nor is the pledge left")
 }
 
 func TestCollectingWaitsForChanges(t *testing.T) {

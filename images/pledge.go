@@ -43,24 +43,31 @@ func (s *Store) Pledge(repo string, d digest.Digest) error {
 	return nil
 }
 
-// Redeem ends the pledges of what a manifest of the repository needs by now.
+// Redeem ends the pledges of what a manifest of the repository needs by now. Two
+// pushes to one repository have the same pledge of a blob: should what the first
+// has pushed be removed before the second ends, that one begins anew.
 func (s *Store) Redeem(repo string, needs Needs) {
 	for _, list := range [][]digest.Digest{needs.Blobs, needs.Manifests} {
 		for _, d := range list {
-			path := s.pledgePath(repo, d)
-			_ = os.Remove(path) // what stays is kept for nothing, and not for long
-			s.prune(filepath.Dir(path))
+			s.dropPledge(s.pledgePath(repo, d))
 		}
 	}
 }
 
-// eachPledge calls fn for each blob that is pledged in a repository.
-func (s *Store) eachPledge(ctx context.Context, now time.Time, fn func(repo string, d digest.Digest)) error {
+// dropPledge removes a pledge. One that stays keeps its blob for nothing, and
+// not for long.
+func (s *Store) dropPledge(path string) {
+	_ = os.Remove(path)
+	s.prune(filepath.Dir(path))
+}
+
+// eachPledge calls fn for each blob that is pledged in a repository, or was.
+func (s *Store) eachPledge(ctx context.Context, fn func(repo string, d digest.Digest, since time.Time)) error {
 	return s.walkRepositories(ctx, "", func(repo string) error {
 		return eachDigest(ctx, filepath.Join(s.repoDir(repo), "_pledges"), func(path string, d digest.Digest) error {
 			info, err := os.Stat(path)
-			if err == nil && now.Sub(info.ModTime()) < pledgeTime {
-				fn(repo, d)
+			if err == nil {
+				fn(repo, d, info.ModTime())
 			}
 			return ignoreNotExist(err)
 		})

@@ -48,6 +48,8 @@ type Removal struct {
 	// steps are the blobs to evict, each needed by none of those after it.
 	steps [][]int32
 	links []goingLink
+	// expired are pledges that no longer hold.
+	expired []string
 }
 
 // goingLink is one that goes from a repository.
@@ -87,6 +89,9 @@ func (r *Removal) Run(ctx context.Context) error {
 		if err := r.unlink(l, Layer); err != nil {
 			return err
 		}
+	}
+	for _, pledge := range r.expired {
+		r.listing.inventory.store.dropPledge(pledge)
 	}
 	return nil
 }

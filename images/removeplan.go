@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 )
@@ -157,7 +158,11 @@ func (p *removalPlan) keep() {
 
 // keepPledged marks what pushes need that are under way.
 func (p *removalPlan) keepPledged(ctx context.Context) error {
-	return p.store.eachPledge(ctx, p.Taken, func(repo string, d digest.Digest) {
+	return p.store.eachPledge(ctx, func(repo string, d digest.Digest, since time.Time) {
+		if p.Taken.Sub(since) > pledgeTime {
+			p.expired = append(p.expired, p.store.pledgePath(repo, d))
+			return
+		}
 		i, here := p.Find(d)
 		if !here {
 			return

@@ -62,6 +62,44 @@ func (h *handler) change(a *answer, r *http.Request, record *accesslog.Record) {
 	if d := a.Header().Get(digestHeader); d != "" {
 		record.Digest = d
 	}
+	h.tell(a, record)
+}
+
+// tell writes a line when an image is pushed, which ends with its manifest, or
+// deleted.
+func (h *handler) tell(a *answer, record *accesslog.Record) {
+	what := ""
+	switch {
+	case record.Kind != string(address.Manifests):
+	case record.Method == http.MethodPut && a.status == http.StatusCreated:
+		what = "pushed"
+	case record.Method == http.MethodDelete && a.status == http.StatusAccepted:
+		what = "deleted"
+	}
+	if what == "" {
+		return
+	}
+	image := record.Repository + ":" + record.Reference
+	if record.Reference == record.Digest {
+		image = record.Repository + "@" + record.Digest
+	}
+	line := h.log.Info().Str("image", image)
+	if record.Digest != "" {
+		line.Str("digest", record.Digest)
+	}
+	if record.User != "" {
+		line.Str("user", record.User)
+	}
+	line.Str("client", clientOf(record.RemoteAddr)).Msg(what)
+}
+
+// clientOf is a client's address without its port.
+func clientOf(remote string) string {
+	host, _, err := net.SplitHostPort(remote)
+	if err != nil {
+		return remote
+	}
+	return host
 }
 
 // refuseChange answers where there is nothing to push to. Prefix is that of the

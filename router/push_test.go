@@ -337,6 +337,28 @@ func TestWhoMayPush(t *testing.T) {
 	assert.Equal(t, http.StatusMethodNotAllowed, status, "nothing is hosted any more")
 }
 
+func TestPushesAndDeletionsAreLogged(t *testing.T) {
+	c := newHosted(t)
+	c.settings.Auth = htpasswd(t, "ann", "a")
+	d := digest.FromString("x").String()
+	c.worker("local", func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(map[string]int{"PUT": 201, "DELETE": 202, "POST": 202}[r.Method])
+	})
+	c.start()
+	as := func(method, path string) {
+		r := c.request(method, path, nil)
+		r.SetBasicAuth("ann", "a")
+		c.do(r)
+	}
+	as("POST", "/v2/local/app/blobs/uploads/")
+	as("PUT", "/v2/local/app/blobs/uploads/u1?digest="+d)
+	as("PUT", "/v2/local/app/manifests/1")
+	as("DELETE", "/v2/local/app/manifests/"+d)
+	assert.Contains(t, c.log.String(), `"image":"local/app:1","user":"ann","client":"127.0.0.1","message":"pushed"`)
+	assert.Contains(t, c.log.String(), `"image":"local/app@`+d+`","digest":"`+d+`","user":"ann","client":"127.0.0.1","message":"deleted"`)
+	assert.Equal(t, 2, strings.Count(c.log.String(), `"client":`))
+}
+
 func TestTokensForPushes(t *testing.T) {
 	c := newHosted(t)
 	server := newTokenServer(t, c.dir)

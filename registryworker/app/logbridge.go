@@ -35,14 +35,24 @@ func (logHook) Levels() []logrus.Level { return logrus.AllLevels }
 
 func (h logHook) Fire(e *logrus.Entry) error {
 	ev := h.log.Debug()
-	if e.Level <= logrus.ErrorLevel && !strings.HasPrefix(e.Message, "response completed") {
+	if e.Level <= logrus.ErrorLevel && !harmless(e.Message) {
 		ev = h.log.Warn()
 	}
 	for k, v := range e.Data {
-		ev = ev.Str(k, fmt.Sprint(v))
+		text := fmt.Sprint(v)
+		if k == "http.request.uri" {
+			text, _, _ = strings.Cut(text, "?") // what follows allows to go on with an upload
+		}
+		ev = ev.Str(k, text)
 	}
 	ev.Str("from", "distribution").Msg(e.Message)
 	return nil
+}
+
+// harmless says whether an error of distribution's is none: that of the request
+// itself comes besides, and an upload is closed once more after it was cancelled.
+func harmless(message string) bool {
+	return strings.HasPrefix(message, "response completed") || strings.HasPrefix(message, "error closing blobwriter")
 }
 
 // discard spares the formatting of lines that go nowhere.

@@ -38,6 +38,7 @@ func sayAll(l *logrus.Logger) {
 	l.Warn("No HTTP secret provided")
 	l.WithError(errors.New("no such file")).WithField("vars.name", "podman/hello").Error("error reading\nmanifest")
 	l.Error("response completed with error")
+	l.WithField("http.request.uri", "/v2/a/blobs/uploads/1?_state=token").Error("error closing blobwriter: already closed")
 }
 
 func TestLinesOfDistributionAreLinesOfOurLog(t *testing.T) {
@@ -52,10 +53,11 @@ func TestAllLinesOfDistributionAtDebugLevel(t *testing.T) {
 	for _, entry := range logged(t, zerolog.DebugLevel, sayAll) {
 		require.Equal(t, "distribution", entry["from"])
 		got = append(got, entry["level"]+" "+entry["message"])
+		require.NotContains(t, entry["http.request.uri"], "token")
 	}
 	require.Equal(t, []string{
 		"debug authorizing request", "debug using inmemory blob descriptor cache", "debug No HTTP secret provided",
-		"warn error reading\nmanifest", "debug response completed with error",
+		"warn error reading\nmanifest", "debug response completed with error", "debug error closing blobwriter: already closed",
 	}, got)
 }
 
