@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"net/url"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -28,13 +29,19 @@ func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context
 	harness.Require(t, "chromium")
 	path, err := exec.LookPath("chromium")
 	require.NoError(t, err)
+	dir, err := os.MkdirTemp("", "rcbrowser")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		// Its helpers end a little later than the browser, and write until then.
+		harness.Eventually(t, func() bool { return os.RemoveAll(dir) == nil }, "the browser's profile is removed")
+	})
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.UserDataDir(harness.TempDir(t)),
+		chromedp.ExecPath(path), chromedp.UserDataDir(dir), chromedp.Env("HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir),
 		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 	}
 	for _, flag := range []string{
 		"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync",
-		"disable-dev-shm-usage", "disable-extensions", "hide-scrollbars",
+		"disable-breakpad", "disable-dev-shm-usage", "disable-extensions", "hide-scrollbars",
 	} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
