@@ -21,7 +21,8 @@ const (
 	maxCount = 1 << 60
 )
 
-// content is the file. Times are seconds since 1970.
+// content is the file. Times are seconds since 1970, those of images
+// milliseconds: that is how fast new ones follow each other.
 type content struct {
 	Kind      string             `json:"kind"`
 	Version   int                `json:"version"`

@@ -35,7 +35,7 @@ func isDigest(reference string) bool { return strings.IndexByte(reference, ':') 
 
 // image is how often one was pulled.
 type image struct {
-	first, last int64 // in seconds since 1970
+	first, last int64 // in milliseconds since 1970
 	// day is the last with a pull; pulls are those of the week up to it, each
 	// day in its place.
 	day   int64
@@ -155,7 +155,7 @@ func shown(list []entry) []status.Image {
 	images := make([]status.Image, 0, len(list))
 	for _, e := range list {
 		images = append(images, status.Image{
-			Name: e.String(), Pulls: e.pulls, First: time.Unix(e.first, 0), Last: time.Unix(e.last, 0),
+			Name: e.String(), Pulls: e.pulls, First: time.UnixMilli(e.first), Last: time.UnixMilli(e.last),
 		})
 	}
 	return images

@@ -25,7 +25,7 @@ func TestBusiestAndNewest(t *testing.T) {
 		began := time.Now()
 		pull := func(tag string) {
 			m.Count(manifest("GET", tag, index))
-			time.Sleep(time.Second)
+			time.Sleep(time.Millisecond)
 		}
 		pull("old")
 		pull("twice")
@@ -35,7 +35,7 @@ func TestBusiestAndNewest(t *testing.T) {
 		require.Equal(t, []string{":twice", ":new", ":old"}, names(got.Busiest))
 		require.Equal(t, []string{":new", ":twice", ":old"}, names(got.Newest))
 		require.Equal(t, status.Image{
-			Name: repo + ":twice", Pulls: 2, First: began.Add(time.Second).Local(), Last: began.Add(3 * time.Second).Local(),
+			Name: repo + ":twice", Pulls: 2, First: began.Add(time.Millisecond).Local(), Last: began.Add(3 * time.Millisecond).Local(),
 		}, got.Busiest[0])
 
 		time.Sleep(6 * 24 * time.Hour)
@@ -114,7 +114,7 @@ func TestTheNewestAreNotForgotten(t *testing.T) {
 		}
 		forgotten := 0
 		for i := range 2000 {
-			time.Sleep(time.Second)
+			time.Sleep(time.Millisecond)
 			before := len(m.images)
 			m.Count(manifest("GET", fmt.Sprint("new", i), index))
 			if len(m.images) > before {

@@ -89,7 +89,7 @@ func (t *Tally) Count(r accesslog.Record) {
 		t.upstream(r.Upstream).add(t.calendar.hour, one, now.Unix())
 	}
 	if pulled {
-		t.images.add(image, r.Time.Unix(), t.calendar.day)
+		t.images.add(image, r.Time.UnixMilli(), t.calendar.day)
 	}
 }
 
