@@ -15,6 +15,9 @@
 //   - a reload touches only what changed, and a configuration with mistakes
 //     changes nothing.
 //
+// It also tells how the whole is doing: the metrics of all processes as one set,
+// and their parts of the state of the cache as one status.Document.
+//
 // The role packages are not imported: package child is the other side of the
 // contract.
 package supervisor

@@ -162,6 +162,7 @@ func (p *process) answered(err error) {
 	if p.silences >= p.vigil.silent {
 		event, what = p.log.Error(), "hangs, killed"
 		p.serving.signal(os.Kill)
+		p.answers = nil // it has none any more
 	}
 	event.Err(err).Int("pid", p.serving.pid).Int("silent", p.silences).Msg(what)
 }
