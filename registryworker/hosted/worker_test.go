@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,7 +12,10 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
@@ -278,6 +282,65 @@ func TestAPushDoesNotLoseWhatIsCollected(t *testing.T) {
 	require.Equal(t, "MANIFEST_BLOB_UNKNOWN", w.do("PUT", "/v2/local/app/manifests/9", []byte(`{"schemaVersion":2,"mediaType":"`+
 		v1.MediaTypeImageManifest+`","config":{"mediaType":"x/y","digest":"`+base.String()+`","size":10},"layers":[]}`),
 		"Content-Type", v1.MediaTypeImageManifest).code())
+}
+
+// Pushes into several repositories, all with one base, while all that is there
+// goes again and again: none fails, and what stays is whole.
+func TestPushesBesideRemovals(t *testing.T) {
+	w := start(t, t.TempDir())
+	base, err := random.Image(32<<10, 2)
+	require.NoError(t, err)
+	const repositories, each = 3, 12
+	pushed := make(chan error)
+	for i := range repositories {
+		go func() {
+			for n := range each {
+				layer, err := random.Layer(4<<10, types.DockerLayer)
+				if err == nil {
+					img, _ := mutate.AppendLayers(base, layer)
+					err = remote.Write(w.ref(fmt.Sprintf("local/r%d:%d", i, n)), img, w.options()...)
+				}
+				pushed <- err
+			}
+		}()
+	}
+	for i := range repositories * each {
+		err := <-pushed
+		assert.NoError(t, err)
+		collect(t, w, fmt.Sprintf("local/r%d", i%repositories))
+	}
+	for _, image := range listed(t, w) {
+		require.True(t, image.Complete(), "%s %v", image.Repository, image.Tags)
+		got, err := remote.Image(w.ref(image.Repository+"@"+image.Digest.String()), w.options()...)
+		require.NoError(t, err)
+		require.NoError(t, validate.Image(got))
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	sum := digest.FromString("x").String()
+	for _, path := range []string{
+		"/v2/", "/v2/_catalog", "/v2/local/a/manifests/1", "/v2/local/a/manifests/" + sum, "/v2/local/a/blobs/" + sum,
+		"/v2/local/a/blobs/uploads/", "/v2/local/a/blobs/uploads/u", "/v2/local/a/referrers/" + sum, "/v2/quay.io/a/tags/list",
+		"/v2/local/../a/tags/list", "/v2/local/a/blobs/sha512:" + strings.Repeat("a", 64),
+	} {
+		f.Add(path)
+	}
+	h := newHandler("local", images.At(f.TempDir()), nil, zerolog.Nop())
+	f.Fuzz(func(t *testing.T, path string) {
+		q, err := h.parse(&http.Request{Method: "GET", URL: &url.URL{Path: path}})
+		if err != nil {
+			return
+		}
+		if q.repository != "" {
+			require.True(t, strings.HasPrefix(q.repository, "local/"), q.repository)
+			require.NotContains(t, q.repository, "..")
+		}
+		if q.digest != "" {
+			require.NoError(t, q.digest.Validate())
+		}
+		require.NotContains(t, q.tag, "/")
+	})
 }
 
 func TestDeletedThroughTheAPIIsCollectedLater(t *testing.T) {
