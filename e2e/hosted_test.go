@@ -24,6 +24,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"registrycache/e2e/harness"
+	"registrycache/status"
 )
 
 const hostedWorker = "registry-cache hosted"
@@ -332,6 +333,15 @@ func TestRemovedPushesFreeTheDisk(t *testing.T) {
 	require.Len(t, hostedBlobs(t, a), 3+4)
 	found := images(t, a, "local/team/app")
 	require.True(t, found["local/team/app:1"].Complete)
+	var state status.Document
+	harness.Eventually(t, func() bool {
+		require.NoError(t, json.Unmarshal(a.HTTP(t).Get("/status.json").Body, &state))
+		return state.Hosted != nil
+	}, "it is measured")
+	require.Equal(t, "local", state.Hosted.Prefix)
+	require.Equal(t, 2, state.Hosted.Repositories)
+	require.Equal(t, 2, state.Hosted.Tags)
+	require.Greater(t, state.Hosted.Used, int64(900_000))
 
 	require.Contains(t, command(t, a, "images", "rm", "--dry-run", "local/team/app:1"), "would remove local/team/app:1\n")
 	require.Len(t, hostedBlobs(t, a), 3+4)

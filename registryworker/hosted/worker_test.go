@@ -328,7 +328,7 @@ func FuzzParse(f *testing.F) {
 	}
 	h := newHandler("local", images.At(f.TempDir()), nil, zerolog.Nop())
 	f.Fuzz(func(t *testing.T, path string) {
-		q, err := h.parse(&http.Request{Method: "GET", URL: &url.URL{Path: path}})
+		q, err := h.parse(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
 		if err != nil {
 			return
 		}
