@@ -26,7 +26,7 @@ func TestPageTellsEverything(t *testing.T) {
 			"Rate limit 0 of 200 left per 6 h", "Today ", "7 days ", "In all ", "Last error, 9 min ago: 429 Too Many Requests"},
 		"upstream-ghcr.io":                    {"answers", "Credentials some are refused", "Last answer just now", "1 d 2 h ago: 403 Forbidden"},
 		"upstream-registry.corp.example_5000": {"registry.corp.example:5000", "worker restarting", "Last answer none yet", "Today 0 – –"},
-		"upstream-mcr.microsoft.com":          {"not asked yet", "Credentials none, anonymous"},
+		"resting":                             {"Not asked yet mcr.microsoft.com public.ecr.aws also ecr"},
 		"images":                              {"Busiest in 7 days quay.io/prometheus/node-exporter:v1.9.1", "4,218 pulls first 54 d ago last just now", "Newest here ghcr.io/home-assistant"},
 		"store": {"Used 212 GiB of 240 GiB", "Cleaned when over 288 GiB", "171 GiB of 492 GiB free, cleaned below 25 GiB", "Next clean in 17 min",
 			"1 d 19 h ago: 48 GiB freed, 184 images, in 2 s", "9.2 GiB under local/: 83 tags in 14 repositories", "docker.io 61 GiB of 80 GiB"},

@@ -18,23 +18,49 @@ type period struct {
 	status.Tally
 }
 
-// UpstreamCards are the upstreams in the order of the document.
+// UpstreamCards are the upstreams that there is something to say of, in the
+// order of the document.
 func (v *view) UpstreamCards() []upstreamCard {
-	traffic := map[string]status.UpstreamTraffic{}
-	if v.Traffic != nil {
-		for _, t := range v.Traffic.Upstreams {
-			traffic[t.Path] = t
+	var cards []upstreamCard
+	for _, u := range v.Upstreams {
+		t := v.trafficOf(u)
+		if resting(u, t) {
+			continue
 		}
-	}
-	cards := make([]upstreamCard, len(v.Upstreams))
-	for i, u := range v.Upstreams {
-		t := traffic[u.Path]
 		c := upstreamCard{Upstream: u, Periods: []period{{"Today", t.Today}, {"7 days", t.Week}, {"In all", t.Total}}}
 		c.Word, c.Tone = health(u)
 		c.CredentialsWord, c.CredentialsTone = credentials(u.Credentials)
-		cards[i] = c
+		cards = append(cards, c)
 	}
 	return cards
+}
+
+// Resting are the other upstreams: a card each would push what matters away.
+func (v *view) Resting() []status.Upstream {
+	var rest []status.Upstream
+	for _, u := range v.Upstreams {
+		if resting(u, v.trafficOf(u)) {
+			rest = append(rest, u)
+		}
+	}
+	return rest
+}
+
+// resting says that nobody ever pulled from the upstream, and nothing is wrong
+// with it.
+func resting(u status.Upstream, t status.UpstreamTraffic) bool {
+	return u.State == status.Untried && u.Process == "ready" && u.Failure == nil && u.RateLimit == nil && t.Total.Requests == 0
+}
+
+func (v *view) trafficOf(u status.Upstream) status.UpstreamTraffic {
+	if v.Traffic != nil {
+		for _, t := range v.Traffic.Upstreams {
+			if t.Path == u.Path {
+				return t
+			}
+		}
+	}
+	return status.UpstreamTraffic{}
 }
 
 // health is how an upstream does, and how bad that is.

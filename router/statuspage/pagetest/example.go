@@ -78,6 +78,8 @@ func upstreams(ago func(time.Duration) time.Time) []status.Upstream {
 			Circuit: status.CircuitClosed, Credentials: status.Unused, Process: "restarting"},
 		{Name: "mcr.microsoft.com", Path: "mcr.microsoft.com", State: status.Untried, Circuit: status.CircuitClosed,
 			Credentials: status.Anonymous, Process: "ready"},
+		{Name: "public.ecr.aws", Path: "public.ecr.aws", Aliases: []string{"ecr"}, State: status.Untried,
+			Circuit: status.CircuitClosed, Credentials: status.Anonymous, Process: "ready"},
 	}
 }
 
