@@ -42,7 +42,7 @@ type settings struct {
 	MinFree          freeSpace `env:"CLEANER_MIN_FREE" envDefault:"5%" meaning:"also clean when the disk has less free: a size, a percentage, or off"`
 	MaxAge           oldest    `env:"CLEANER_MAXAGE" envDefault:"off" meaning:"also evict what nobody used for so long"`
 	AccessLog        location  `env:"ACCESS_LOG" shown:"$RUNDIR/log/access.log" meaning:"one JSON line for each request"`
-	MetricsAddr      address   `env:"METRICS_ADDR" envDefault:":9090" meaning:"/metrics, /healthz, /readyz"`
+	MetricsAddr      address   `env:"METRICS_ADDR" envDefault:":9090" meaning:"/metrics, /healthz, /readyz, /status"`
 	Pprof            flag      `env:"PPROF" envDefault:"false" meaning:"profiles of all processes on METRICS_ADDR, below /debug/pprof/, for go tool pprof"`
 	LogLevel         logLevel  `env:"LOG_LEVEL" envDefault:"info" meaning:"trace, debug, info, warn, error, fatal, panic or disabled"`
 	LogFormat        logFormat `env:"LOG_FORMAT" shown:"console on a terminal, else json" meaning:"console or json"`

@@ -80,7 +80,7 @@ func warmRecords(t *testing.T, a *harness.Appliance) []accesslog.Record {
 			switch {
 			case r.UserAgent == "the-end":
 				return true
-			case strings.HasPrefix(r.UserAgent, "registry-cache-warm/"):
+			case strings.HasPrefix(r.UserAgent, accesslog.WarmAgent):
 				found = append(found, r)
 			}
 		}

@@ -25,7 +25,7 @@ func banner(cfg *config.Config, a supervisor.Addresses) string {
 	line("upstreams", wrap(upstreams, 76, strings.Repeat(" ", 13)))
 	line("store", cfg.StoreDir)
 	line("limit", limit(cfg.Cleaner))
-	line("status", "http://"+reachable(a.Metrics)+"/readyz")
+	line("status", cacheURL(cfg, a)+"/")
 	line("try", tryLine(cfg, a))
 	b.WriteString("\n")
 	return b.String()

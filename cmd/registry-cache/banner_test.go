@@ -27,7 +27,7 @@ registry-cache is ready
   upstreams  registry.lab:5000 quay.io
   store      /data
   limit      10 GB, cleaned when 20 % over
-  status     http://localhost:9090/readyz
+  status     http://localhost:8443/
   try        podman pull --tls-verify=false localhost:8443/quay.io/podman/hello:latest
 
 `, banner(cfg, addr))

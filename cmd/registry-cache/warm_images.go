@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 	"github.com/spf13/cobra"
 
+	"registrycache/logger/accesslog"
 	"registrycache/warm"
 )
 
@@ -104,4 +105,4 @@ func getList(cmd *cobra.Command, address string) (io.ReadCloser, error) {
 	return response.Body, nil
 }
 
-func warmAgent() string { return "registry-cache-warm/" + version }
+func warmAgent() string { return accesslog.WarmAgent + version }

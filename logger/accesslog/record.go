@@ -4,6 +4,10 @@ package accesslog
 
 import "time"
 
+// WarmAgent begins the User-Agent of `registry-cache warm`, whose requests for
+// single bytes have images fetched that nobody pulls yet.
+const WarmAgent = "registry-cache-warm/"
+
 // Record is one answered request. Empty fields are left out of the line.
 type Record struct {
 	Time       time.Time `json:"time"`

@@ -12,6 +12,7 @@ package tally
 
 import (
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,6 +69,9 @@ func empty(o Options) *Tally {
 func (t *Tally) Count(r accesslog.Record) {
 	if r.Upstream == "" || len(r.Upstream) > maxPath || r.Kind != "manifests" && r.Kind != "blobs" {
 		return
+	}
+	if strings.HasPrefix(r.UserAgent, accesslog.WarmAgent) {
+		return // nobody has pulled anything
 	}
 	now := time.Now()
 	if r.Time.After(now) {

@@ -39,6 +39,7 @@ func TestWhatCounts(t *testing.T) {
 		"push":              {func(r *accesslog.Record) { r.Method = "PUT" }, status.Tally{}},
 		"not found":         {func(r *accesslog.Record) { r.Status = 404 }, status.Tally{}},
 		"client left":       {func(r *accesslog.Record) { r.Status = 499 }, status.Tally{}},
+		"warmed":            {func(r *accesslog.Record) { r.UserAgent = accesslog.WarmAgent + "1" }, status.Tally{}},
 		"tags":              {func(r *accesslog.Record) { r.Kind = "tags" }, status.Tally{}},
 		"referrers":         {func(r *accesslog.Record) { r.Kind = "referrers" }, status.Tally{}},
 		"of no upstream":    {func(r *accesslog.Record) { r.Upstream = "" }, status.Tally{}},
