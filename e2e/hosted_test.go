@@ -253,15 +253,18 @@ func TestPushByPlainHTTP(t *testing.T) {
 
 func TestWhoMayPush(t *testing.T) {
 	t.Parallel()
+	pair := harness.NewPair(t, "cache.local")
 	a := startHosted(t, harness.NewUpstream(t), "hosted: {prefix: local, push: [builder]}", func(dir string) {
+		certFiles(t, filepath.Join(dir, "certs"), "tls.crt", pair)
 		harness.WriteFile(t, filepath.Join(dir, "htpasswd"),
 			htpasswd(t, bcrypt.MinCost, "builder", "b")+htpasswd(t, bcrypt.MinCost, "reader", "r"))
 	}, map[string]string{"REGISTRY_AUTH": "htpasswd", "REGISTRY_AUTH_HTPASSWD_PATH": "{dir}/htpasswd", "REGISTRY_AUTH_HTPASSWD_REALM": "cache"})
 	skopeo := harness.Skopeo(t)
-	dir := filepath.Join(skopeo.Dir, "image")
-	writeImage(t, skopeo, harness.Image(t, 3000), dir)
+	trust, dir := t.TempDir(), filepath.Join(skopeo.Dir, "image")
+	harness.WriteFile(t, filepath.Join(trust, "ca.crt"), string(pair.Cert))
+	writeImage(t, skopeo, harness.Image(t, 3000, 6_000_000), dir)
 	push := func(creds ...string) (string, error) {
-		args := append([]string{"copy", "--quiet", "--dest-tls-verify=false"}, creds...)
+		args := append([]string{"copy", "--quiet", "--dest-cert-dir", trust}, creds...)
 		return skopeo.Do(append(args, "oci:"+dir, "docker://"+a.Addr+"/local/app:1")...)
 	}
 	out, err := push("--dest-no-creds")
@@ -272,11 +275,13 @@ func TestWhoMayPush(t *testing.T) {
 	require.Contains(t, out, "may pull from local/ but not push to it: hosted.push in the cache's CONFIG_FILE lists who may")
 	out, err = push("--dest-creds=builder:b")
 	require.NoError(t, err, out)
-	skopeo.Copy(a.Addr+"/local/app:1", "--src-tls-verify=false", "--src-creds=reader:r")
+	skopeo.Copy(a.Addr+"/local/app:1", "--src-cert-dir", trust, "--src-creds=reader:r")
+	a.WaitLog(`"image":"local/app:1"`, `"user":"builder"`, `"message":"pushed"`)
 
-	reader := a.HTTP(t).As("reader", "r")
+	nobody := a.HTTPS(t, pair.Client())
+	reader := nobody.As("reader", "r")
 	reader.Fails(http.MethodDelete, "/v2/local/app/manifests/1", http.StatusForbidden, "DENIED")
-	a.HTTP(t).Fails(http.MethodDelete, "/v2/local/app/manifests/1", http.StatusUnauthorized, "UNAUTHORIZED")
+	nobody.Fails(http.MethodDelete, "/v2/local/app/manifests/1", http.StatusUnauthorized, "UNAUTHORIZED")
 	require.NotContains(t, a.Output(), "everyone who reaches")
 }
 
