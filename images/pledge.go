@@ -90,9 +90,10 @@ func (s *Store) Collecting(ctx context.Context) (release func(), err error) {
 // wait, but not for a context.
 const lockRetry = 10 * time.Millisecond
 
-// lock ends with the process, too.
+// lock ends with the process, too. The file is opened for writing since NFS wants
+// that of an exclusive lock.
 func (s *Store) lock(ctx context.Context, how int) (release func(), err error) {
-	f, err := os.OpenFile(filepath.Join(s.root, "collecting.lock"), os.O_RDONLY|os.O_CREATE, 0o664)
+	f, err := os.OpenFile(filepath.Join(s.root, "collecting.lock"), os.O_RDWR|os.O_CREATE, 0o664)
 	if err != nil {
 		return nil, err
 	}

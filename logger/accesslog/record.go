@@ -21,7 +21,7 @@ type Record struct {
 	Repository string `json:"repository,omitempty"`
 	// Reference is the tag or digest the client asked for.
 	Reference string `json:"reference,omitempty"`
-	// Kind is manifests, blobs, tags, referrers, catalog, or empty.
+	// Kind is manifests, blobs, uploads, tags, referrers, catalog, or empty.
 	Kind string `json:"kind,omitempty"`
 	// Digest is what the answer was about, also when a tag was asked for.
 	Digest string `json:"digest,omitempty"`

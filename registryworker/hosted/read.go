@@ -58,12 +58,7 @@ func describe(w http.ResponseWriter, d digest.Digest) {
 // blob is here will not upload it.
 func (h *handler) readBlob(w http.ResponseWriter, q request) {
 	if q.Method == http.MethodHead {
-		release, err := h.store.Changing(q.Context())
-		if err != nil {
-			h.fail(w, q, err)
-			return
-		}
-		defer release()
+		defer h.promise(q)()
 	}
 	_, err := h.store.StatBlob(q.digest)
 	switch {
@@ -74,11 +69,6 @@ func (h *handler) readBlob(w http.ResponseWriter, q request) {
 		h.fail(w, q, err)
 		return
 	}
-	if q.Method == http.MethodHead {
-		if err := h.store.Pledge(q.repository, q.digest); err != nil {
-			h.log.Warn().Err(err).Msg("a push may have to begin anew if images are removed meanwhile")
-		}
-	}
 	if q.Header.Get(refusedHeader) != "" {
 		h.registry.ServeHTTP(w, q.Request)
 		return
@@ -86,4 +76,21 @@ func (h *handler) readBlob(w http.ResponseWriter, q request) {
 	describe(w, q.digest)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set(handoffHeader, q.digest.String())
+}
+
+// promise keeps the blob for the push that asks for it, if it is here, and holds
+// off who would remove it until release is called. A store that can't be written
+// can't take the push either, but it can be read.
+func (h *handler) promise(q request) (release func()) {
+	release, err := h.store.Changing(q.Context())
+	if err == nil && h.store.HasLink(q.repository, images.Layer, q.digest) {
+		err = h.store.Pledge(q.repository, q.digest)
+	}
+	if err != nil {
+		h.log.Debug().Err(err).Str("repository", q.repository).Msg("a push may have to begin anew if images are removed meanwhile")
+	}
+	if release == nil {
+		return func() {}
+	}
+	return release
 }

@@ -134,6 +134,19 @@ func TestChunkedUpload(t *testing.T) {
 	assert.Equal(t, 404, w.do("GET", aborted, nil).StatusCode)
 }
 
+func TestAStoreThatCannotBeWrittenIsRead(t *testing.T) {
+	w := start(t, t.TempDir())
+	d := w.upload("local/app", "layer")
+	// What can't be locked here can't be pledged either, for root too.
+	lock := filepath.Join(images.HostedDir(w.dir), "docker/registry/v2/collecting.lock")
+	require.NoError(t, os.Remove(lock))
+	require.NoError(t, os.Mkdir(lock, 0o755))
+	assert.Equal(t, 200, w.do("HEAD", "/v2/local/app/blobs/"+d.String(), nil).StatusCode)
+	a := w.do("DELETE", "/v2/local/app/blobs/"+d.String(), nil)
+	assert.Equal(t, 500, a.StatusCode)
+	assert.NotContains(t, a.body, w.dir)
+}
+
 func TestMount(t *testing.T) {
 	w := start(t, t.TempDir())
 	d := w.upload("local/base", "layer")
