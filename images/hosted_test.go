@@ -63,7 +63,6 @@ func TestCollectionKeepsWhatAPushReliesOn(t *testing.T) {
 	tag(t, s, repo, "1", pulled(t, s, repo, `{"os":"a"}`, base))
 	require.NoError(t, s.Link(repo, images.Layer, fresh))
 	require.NoError(t, s.Pledge(repo, base))
-	require.NoError(t, s.Pledge(repo, base))
 	require.NoError(t, s.Pledge(repo, fresh))
 
 	r := collected(t, s, repo+":1")
@@ -85,6 +84,29 @@ func TestCollectionKeepsWhatAPushReliesOn(t *testing.T) {
 	require.Equal(t, 1, collected(t, s).Freed.Blobs)
 	require.Zero(t, list(t, s).All)
 	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories/local"), "nor is the pledge left")
+}
+
+func TestTwoPushesRelyOnOneBlob(t *testing.T) {
+	const repo = "local/app"
+	s, dir := open(t)
+	base := commit(t, s, "base")
+	require.NoError(t, s.Link(repo, images.Layer, base))
+	for range 2 {
+		require.NoError(t, s.Pledge(repo, base))
+	}
+	// The first push ends, and what it has pushed goes.
+	tag(t, s, repo, "1", pulled(t, s, repo, `{"os":"a"}`, base))
+	s.Redeem(repo, images.Needs{Blobs: []digest.Digest{base}})
+	require.Equal(t, 1, collected(t, s, repo+":1").Pledged)
+	require.True(t, s.HasLink(repo, images.Layer, base))
+
+	// One that never ends, or that there never was, is not waited for long.
+	pledge := filepath.Join(dir, "docker/registry/v2/repositories", repo, "_pledges/sha256", base.Encoded())
+	info, err := os.Stat(pledge)
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now().Add(-6*time.Hour), info.ModTime(), 10*time.Minute)
+	s.Redeem(repo, images.Needs{Blobs: []digest.Digest{base}})
+	require.Equal(t, 1, collected(t, s).Freed.Blobs)
 }
 
 func TestCollectingWaitsForChanges(t *testing.T) {

@@ -17,25 +17,28 @@ import (
 // manifest that needs them comes last. In between nothing in the store says
 // that they are needed, except for a pledge: a file in the repository.
 
-// pledgeTime is for how long a push may rely on what it was told is here. What
-// an abandoned one leaves is kept for so long.
-const pledgeTime = 6 * time.Hour
+const (
+	// pledgeTime is for how long a push may rely on what it was told is here.
+	// What an abandoned one leaves is kept for so long.
+	pledgeTime = 6 * time.Hour
+	// sharedTime is how much longer a pledge holds that was redeemed less often
+	// than made: for another push to the same repository, or for nobody, since
+	// some clients ask twice.
+	sharedTime = 5 * time.Minute
+)
 
 func (s *Store) pledgePath(repo string, d digest.Digest) string {
 	return filepath.Join(s.repoDir(repo), "_pledges", digestPath(d))
 }
 
 // Pledge keeps a blob, and its link to the repository, from a PlanCollection
-// for some hours or until Redeem. The caller is Changing the store.
+// for some hours or until Redeem. The caller is Changing the store, and neither
+// pledges nor redeems anything else meanwhile.
 func (s *Store) Pledge(repo string, d digest.Digest) error {
 	path := s.pledgePath(repo, d)
 	err := os.MkdirAll(filepath.Dir(path), 0o775)
 	if err == nil {
-		err = os.WriteFile(path, nil, 0o664)
-	}
-	if err == nil {
-		now := time.Now() // writing nothing into a file that is there changes no time
-		err = os.Chtimes(path, now, now)
+		err = appendByte(path) // as many as there are who rely on it
 	}
 	if err != nil {
 		return fmt.Errorf("keep %s for the push that needs it: %w", d, err)
@@ -43,15 +46,36 @@ func (s *Store) Pledge(repo string, d digest.Digest) error {
 	return nil
 }
 
-// Redeem ends the pledges of what a manifest of the repository needs by now. Two
-// pushes to one repository have the same pledge of a blob: should what the first
-// has pushed be removed before the second ends, that one begins anew.
+func appendByte(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o664)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write([]byte{'.'})
+	return errors.Join(err, f.Close())
+}
+
+// Redeem ends the pledges of what a manifest of the repository needs by now.
 func (s *Store) Redeem(repo string, needs Needs) {
 	for _, list := range [][]digest.Digest{needs.Blobs, needs.Manifests} {
 		for _, d := range list {
-			s.dropPledge(s.pledgePath(repo, d))
+			s.redeem(s.pledgePath(repo, d))
 		}
 	}
+}
+
+func (s *Store) redeem(path string) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return // it was not pledged
+	}
+	if info.Size() <= 1 {
+		s.dropPledge(path)
+		return
+	}
+	until := time.Now().Add(sharedTime - pledgeTime)
+	_ = os.Truncate(path, info.Size()-1)
+	_ = os.Chtimes(path, until, until)
 }
 
 // dropPledge removes a pledge. One that stays keeps its blob for nothing, and

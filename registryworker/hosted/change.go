@@ -101,6 +101,12 @@ func (h *handler) pledge(q request) error {
 		return err
 	}
 	defer release()
+	return h.keep(q, d)
+}
+
+func (h *handler) keep(q request, d digest.Digest) error {
+	h.pledges.Lock()
+	defer h.pledges.Unlock()
 	return h.store.Pledge(q.repository, d)
 }
 
@@ -131,6 +137,8 @@ func (h *handler) putManifest(a *changed, q request) {
 	h.registry.ServeHTTP(a, q.Request)
 	if a.status == http.StatusCreated {
 		h.referrers.add(q.repository, a.subject, digest.FromBytes(payload))
+		h.pledges.Lock()
+		defer h.pledges.Unlock()
 		h.store.Redeem(q.repository, doc.Needs())
 	}
 }

@@ -3,6 +3,7 @@ package hosted
 import (
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	v2 "github.com/distribution/distribution/v3/registry/api/v2"
@@ -23,6 +24,8 @@ type handler struct {
 	routes    *mux.Router
 	referrers *referrers
 	log       zerolog.Logger
+	// pledges is held while one is made or redeemed.
+	pledges sync.Mutex
 }
 
 // referrersRoute is the name of the route that distribution does not have.

@@ -84,7 +84,7 @@ func (h *handler) readBlob(w http.ResponseWriter, q request) {
 func (h *handler) promise(q request) (release func()) {
 	release, err := h.store.Changing(q.Context())
 	if err == nil && h.store.HasLink(q.repository, images.Layer, q.digest) {
-		err = h.store.Pledge(q.repository, q.digest)
+		err = h.keep(q, q.digest)
 	}
 	if err != nil {
 		h.log.Debug().Err(err).Str("repository", q.repository).Msg("a push may have to begin anew if images are removed meanwhile")
