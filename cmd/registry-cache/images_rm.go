@@ -100,7 +100,7 @@ func writeRemoval(to io.Writer, all removals, removes, frees string) error {
 		fmt.Fprintf(&text, "%s left, as they were used meanwhile; the cleaner takes them in their time\n", counted(r.Busy, "blob"))
 	}
 	if r := all.pushed; r != nil && r.Busy+r.Pledged > 0 {
-		fmt.Fprintf(&text, "%s left, as a pull or a push that is under way needs them; a later images rm takes them\n", counted(r.Busy+r.Pledged, "pushed blob"))
+		fmt.Fprintf(&text, "%s left, as a pull or a push may need them; a running cache takes them later\n", counted(r.Busy+r.Pledged, "pushed blob"))
 	}
 	_, err := io.WriteString(to, printableLines(text.String()))
 	return err

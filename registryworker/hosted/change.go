@@ -21,6 +21,7 @@ const subjectHeader = "OCI-Subject"
 // change lets distribution change the repository.
 func (h *handler) change(w http.ResponseWriter, q request) {
 	a := &changed{ResponseWriter: w}
+	h.garbage.due.Store(true)
 	switch {
 	case q.route == v2.RouteNameManifest && q.Method == http.MethodPut:
 		h.putManifest(a, q)
@@ -145,7 +146,7 @@ func (h *handler) putManifest(a *changed, q request) {
 
 // unlink deletes a tag, manifest or blob from the repository. Distribution
 // leaves the directory of the link behind, which `images` would go by. The blob
-// itself may be needed elsewhere; who collects garbage will know.
+// itself may be needed elsewhere; the collector will know.
 func (h *handler) unlink(a *changed, q request, k images.Kind) {
 	release, err := h.store.Changing(q.Context())
 	if err != nil {

@@ -7,8 +7,8 @@
 // accepts, blobs by naming their file for the router to send (X-Accel-Redirect),
 // and the referrers API, which distribution lacks.
 //
-// Nothing here evicts. `registry-cache images rm` collects garbage in the same
-// store at the same time; what a push relies on is pledged to it, see
-// images.Store.Pledge. The process trusts whoever reaches its socket: clients
+// Nothing here evicts. Garbage is what no image needs: it is collected once an
+// hour, and by `registry-cache images rm` in another process. What a push relies
+// on is pledged to it, see images.Store.Pledge. The process trusts whoever reaches its socket: clients
 // are authenticated, and pushes authorised, by the router.
 package hosted

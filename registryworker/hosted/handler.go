@@ -23,6 +23,7 @@ type handler struct {
 	registry  http.Handler // distribution's
 	routes    *mux.Router
 	referrers *referrers
+	garbage   *collector
 	log       zerolog.Logger
 	// pledges is held while one is made or redeemed.
 	pledges sync.Mutex
@@ -31,13 +32,13 @@ type handler struct {
 // referrersRoute is the name of the route that distribution does not have.
 const referrersRoute = "referrers"
 
-func newHandler(prefix string, store *images.Store, registry http.Handler, log zerolog.Logger) *handler {
+func newHandler(prefix string, store *images.Store, registry http.Handler, garbage *collector, log zerolog.Logger) *handler {
 	routes := v2.RouterWithPrefix("")
 	routes.Path("/v2/{name:" + reference.NameRegexp.String() + "}/referrers/{digest:" + digest.DigestRegexp.String() + "}").
 		Name(referrersRoute)
 	return &handler{
 		prefix: prefix, store: store, registry: registry, routes: routes,
-		referrers: newReferrers(store), log: log,
+		referrers: newReferrers(store), garbage: garbage, log: log,
 	}
 }
 

@@ -3,6 +3,7 @@ package hosted
 import (
 	"context"
 	"net"
+	"sync"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/rs/zerolog"
@@ -33,7 +34,12 @@ func Run(ctx context.Context, s config.HostedWorker, ln net.Listener, log zerolo
 	usage := newMeter(ctx, s.Prefix, store, log)
 	defer usage.close()
 	tell(usage.part)
-	h := newHandler(s.Prefix, store, registry, log)
+	garbage := &collector{store: store, log: log}
+	var collecting sync.WaitGroup
+	defer collecting.Wait()
+	defer cancel()
+	collecting.Go(func() { garbage.run(ctx) })
+	h := newHandler(s.Prefix, store, registry, garbage, log)
 	return app.Serve(ctx, ln, h, s.Drain, log, ready)
 }
 

@@ -1,6 +1,7 @@
 package hosted
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/random"
@@ -339,7 +341,7 @@ func FuzzParse(f *testing.F) {
 	} {
 		f.Add(path)
 	}
-	h := newHandler("local", images.At(f.TempDir()), nil, zerolog.Nop())
+	h := newHandler("local", images.At(f.TempDir()), nil, &collector{}, zerolog.Nop())
 	f.Fuzz(func(t *testing.T, path string) {
 		q, err := h.parse(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}})
 		if err != nil {
@@ -365,6 +367,39 @@ func TestDeletedThroughTheAPIIsCollectedLater(t *testing.T) {
 	require.Len(t, listed(t, w), 1, "it is no image any more")
 	require.Equal(t, 5, collect(t, w, "none").Freed.Blobs, "manifest, config and three layers")
 	require.True(t, listed(t, w)[0].Complete())
+}
+
+func TestGarbageIsCollectedOnceAnHour(t *testing.T) {
+	w := start(t, t.TempDir())
+	w.push("local/app:1")
+	d := w.do("GET", "/v2/local/app/manifests/1", nil).Header.Get("Docker-Content-Digest")
+	require.Equal(t, 202, w.do("DELETE", "/v2/local/app/manifests/"+d, nil).StatusCode)
+	require.Equal(t, 5, list(t, w).Loose.Blobs)
+	w.upload("local/app", "layer of a push under way")
+	w.stop()
+
+	// In a bubble the hour is over at once.
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := &collector{store: w.store, log: zerolog.Nop()}
+		go c.run(ctx)
+		time.Sleep(collectEvery - time.Nanosecond)
+		synctest.Wait()
+		assert.Equal(t, 6, blobs(t, w))
+		time.Sleep(2 * time.Nanosecond)
+		synctest.Wait()
+		assert.Equal(t, 1, blobs(t, w))
+		assert.True(t, c.due.Load(), "for what the push may not need after all")
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func blobs(t *testing.T, w *worker) int {
+	t.Helper()
+	inventory, err := w.store.Take(t.Context())
+	require.NoError(t, err)
+	return len(inventory.Blobs)
 }
 
 func TestTheStateSaysHowMuchThereIs(t *testing.T) {
