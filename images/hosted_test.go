@@ -86,6 +86,29 @@ func TestCollectionKeepsWhatAPushReliesOn(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(dir, "docker/registry/v2/repositories/local"), "nor is the pledge left")
 }
 
+func TestNothingIsCollectedBesideAManifestThatCannotBeRead(t *testing.T) {
+	s, _ := open(t)
+	layer := commit(t, s, "layer")
+	tag(t, s, "local/whole", "1", pulled(t, s, "local/whole", `{}`))
+	d := pulled(t, s, "local/spoilt", `{"os":"x"}`, layer)
+	tag(t, s, "local/spoilt", "1", d)
+	payload, err := os.ReadFile(s.BlobPath(d))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(s.BlobPath(d), payload[1:], 0o600))
+
+	for _, targets := range [][]images.Target{nil, {target(t, list(t, s), "local/whole:1")}} {
+		_, err = list(t, s).PlanCollection(t.Context(), targets)
+		require.ErrorContains(t, err, "local/spoilt@"+d.String()+" can't be read")
+	}
+	require.NoError(t, os.WriteFile(s.BlobPath(d), payload, 0o600))
+	require.Equal(t, 2, collected(t, s, "local/whole:1").Freed.Blobs)
+	require.True(t, here(s, layer))
+
+	require.NoError(t, os.WriteFile(s.BlobPath(d), payload[1:], 0o600))
+	require.Equal(t, 3, collected(t, s, "local/spoilt:1").Freed.Blobs, "it may go itself")
+	require.Zero(t, list(t, s).All)
+}
+
 func TestTwoPushesRelyOnOneBlob(t *testing.T) {
 	const repo = "local/app"
 	s, dir := open(t)

@@ -2,6 +2,7 @@ package images
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,10 +22,15 @@ func (l *Listing) PlanRemoval(targets []Target) *Removal {
 
 // PlanCollection is PlanRemoval for a store of pushed images, which no cleaner
 // goes through: all goes that no image needs, whatever it was once part of. What
-// a push that is under way was promised stays. Who lets others push is to have
-// been Collecting since before the inventory was taken.
+// a push that is under way was promised stays. Nothing goes while a manifest
+// stays that can't be read, as what it needs would go with all the rest. Who
+// lets others push is to have been Collecting since before the inventory was
+// taken.
 func (l *Listing) PlanCollection(ctx context.Context, targets []Target) (*Removal, error) {
 	p := l.planRemoval(targets)
+	if err := p.checkReadable(); err != nil {
+		return nil, err
+	}
 	if err := p.keepPledged(ctx); err != nil {
 		return nil, err
 	}
@@ -154,6 +160,28 @@ func (p *removalPlan) keep() {
 			mark(n.To)
 		}
 	}
+}
+
+// checkReadable looks for a manifest that stays and could not be read, for
+// whatever reason.
+func (p *removalPlan) checkReadable() error {
+	going := map[string]map[int32]bool{}
+	for _, image := range p.Images {
+		if going[image.Repository] == nil {
+			going[image.Repository] = map[int32]bool{}
+		}
+		for _, blob := range p.closure(image.top) {
+			going[image.Repository][blob] = true
+		}
+	}
+	for _, l := range p.Links {
+		repo := p.Repositories[l.Repository]
+		if p.manifest(l.Blob) == nil && !going[repo][l.Blob] {
+			return fmt.Errorf("the manifest %s@%s can't be read, so there is no telling what it needs; remove it, or see what clean --verify says of it",
+				repo, p.Digest(l.Blob))
+		}
+	}
+	return nil
 }
 
 // keepPledged marks what pushes need that are under way.
