@@ -1,0 +1,103 @@
+package hosted
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	v1 "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"registrycache/images"
+)
+
+func TestATagIsFreshAfterAPushAndGoneAfterADelete(t *testing.T) {
+	w := start(t, t.TempDir())
+	first := w.push("local/app:1")
+	w.push("local/app:1")
+	a := w.do("GET", "/v2/local/app/manifests/1", nil)
+	old, err := first.Digest()
+	require.NoError(t, err)
+	now := a.Header.Get("Docker-Content-Digest")
+	assert.NotEqual(t, old.String(), now)
+
+	assert.Equal(t, 202, w.do("DELETE", "/v2/local/app/manifests/"+now, nil).StatusCode)
+	for _, ref := range []string{now, "1"} {
+		gone := w.do("GET", "/v2/local/app/manifests/"+ref, nil)
+		assert.Equal(t, 404, gone.StatusCode)
+		assert.Equal(t, "MANIFEST_UNKNOWN", gone.code())
+	}
+	assert.Equal(t, 404, w.do("DELETE", "/v2/local/app/manifests/"+now, nil).StatusCode)
+	assert.Equal(t, 200, w.do("GET", "/v2/local/app/manifests/"+old.String(), nil).StatusCode)
+
+	w.push("local/app:2")
+	assert.Equal(t, 202, w.do("DELETE", "/v2/local/app/manifests/2", nil).StatusCode)
+	assert.Equal(t, 404, w.do("GET", "/v2/local/app/manifests/2", nil).StatusCode)
+	assert.Len(t, listed(t, w), 2, "the former image and the one whose tag went have no tags")
+}
+
+func TestChunkedUpload(t *testing.T) {
+	w := start(t, t.TempDir())
+	content := strings.Repeat("0123456789", 5000)
+	d := digest.FromString(content)
+	at := w.do("POST", "/v2/local/app/blobs/uploads/", nil)
+	require.Equal(t, 202, at.StatusCode, at.body)
+	assert.NotEmpty(t, at.Header.Get("Docker-Upload-UUID"))
+	assert.True(t, strings.HasPrefix(at.Header.Get("Location"), "/v2/local/app/blobs/uploads/"), "relative, as only the router knows its address")
+	location := at.Header.Get("Location")
+	for from := 0; from < len(content); from += 20000 {
+		to := min(from+20000, len(content))
+		at = w.do("PATCH", location, []byte(content[from:to]), "Content-Type", "application/octet-stream",
+			"Content-Range", fmt.Sprintf("%d-%d", from, to-1))
+		require.Equal(t, 202, at.StatusCode, at.body)
+		assert.Equal(t, fmt.Sprintf("0-%d", to-1), at.Header.Get("Range"))
+		if from == 0 {
+			wrong := w.do("PATCH", at.Header.Get("Location"), []byte("x"), "Content-Range", "7-7")
+			assert.Equal(t, http.StatusRequestedRangeNotSatisfiable, wrong.StatusCode)
+			asked := w.do("GET", at.Header.Get("Location"), nil)
+			assert.Equal(t, 204, asked.StatusCode)
+			assert.Equal(t, at.Header.Get("Range"), asked.Header.Get("Range"))
+		}
+		location = at.Header.Get("Location")
+	}
+	wrong := w.do("PUT", location+"&digest="+digest.FromString("other").String(), nil)
+	assert.Equal(t, "DIGEST_INVALID", wrong.code())
+	assert.Equal(t, 404, w.do("HEAD", "/v2/local/app/blobs/"+d.String(), nil).StatusCode)
+	w.upload("local/app", content)
+	assert.Equal(t, content, w.do("GET", "/v2/local/app/blobs/"+d.String(), nil).body)
+	assert.Equal(t, content, w.do("GET", "/v2/local/app/blobs/"+d.String(), nil, refusedHeader, "1").body)
+
+	aborted := w.do("POST", "/v2/local/app/blobs/uploads/", nil).Header.Get("Location")
+	assert.Equal(t, 204, w.do("DELETE", aborted, nil).StatusCode)
+	assert.Equal(t, 404, w.do("GET", aborted, nil).StatusCode)
+}
+
+func TestMount(t *testing.T) {
+	w := start(t, t.TempDir())
+	d := w.upload("local/base", "layer")
+	assert.Equal(t, "BLOB_UNKNOWN", w.do("GET", "/v2/local/app/blobs/"+d.String(), nil).code())
+	a := w.do("POST", "/v2/local/app/blobs/uploads/?mount="+d.String()+"&from=local/base", nil)
+	assert.Equal(t, 201, a.StatusCode, a.body)
+	assert.Equal(t, "layer", w.do("GET", "/v2/local/app/blobs/"+d.String(), nil).body)
+	for _, from := range []string{"local/none", "quay.io/org/app"} {
+		a = w.do("POST", "/v2/local/other/blobs/uploads/?mount="+d.String()+"&from="+from, nil)
+		assert.Equal(t, 202, a.StatusCode, "it is to be uploaded")
+	}
+}
+
+func TestManifestsAreChecked(t *testing.T) {
+	w := start(t, t.TempDir())
+	a := w.manifest("local/app", "1", digest.FromString("nowhere"), 7, "")
+	assert.Equal(t, "MANIFEST_BLOB_UNKNOWN", a.code(), a.body)
+	a = w.do("PUT", "/v2/local/app/manifests/1", []byte("{"), "Content-Type", v1.MediaTypeImageManifest)
+	assert.Equal(t, "MANIFEST_INVALID", a.code(), a.body)
+	a = w.do("PUT", "/v2/local/app/manifests/1", make([]byte, images.MaxManifestSize+1), "Content-Type", v1.MediaTypeImageManifest)
+	assert.Equal(t, "SIZE_INVALID", a.code(), a.body)
+	layer := w.upload("local/app", "layer")
+	a = w.manifest("local/app", digest.FromString("other").String(), layer, 5, "")
+	assert.Equal(t, "DIGEST_INVALID", a.code(), a.body)
+	assert.Empty(t, listed(t, w))
+}
