@@ -46,6 +46,8 @@ func exampleStatus() status.Document {
 					Total: status.Tally{Requests: 3000, Hits: 3000, Saved: 5 << 30},
 				},
 			},
+			Busiest: []status.Image{{Name: "quay.io/podman/hello:latest", Pulls: 1200, First: ago(40 * day), Last: ago(time.Minute)}},
+			Newest:  []status.Image{{Name: "docker.io/library/busybox:1", Pulls: 2, First: ago(3 * time.Hour), Last: ago(2 * time.Hour)}},
 		},
 		Store: &status.Store{
 			Used: 6 << 30, Time: ago(time.Minute), Limit: 8 << 30, Start: 9 << 30, DiskFree: 100 << 30, DiskSize: 200 << 30, MinFree: 10 << 30,
@@ -79,6 +81,12 @@ PULLED FROM  HITS TODAY  SAVED    HITS IN 7 DAYS  SAVED    HITS SINCE 1 APR 2026
 docker.io    -           -        50 % of 10      1.0 MiB  99 % of 1,000          3.0 GiB
 quay.io      100 % of 4  5.0 MiB  100 % of 10     5.0 MiB  100 % of 3,000         5.0 GiB
 all          100 % of 4  5.0 MiB  75 % of 20      6.0 MiB  99 % of 4,000          8.0 GiB
+
+BUSIEST IN 7 DAYS            PULLS  LAST PULL     FIRST PULL
+quay.io/podman/hello:latest  1,200  1 minute ago  1 month ago
+
+NEWEST                       PULLS  LAST PULL    FIRST PULL
+docker.io/library/busybox:1  2      2 hours ago  3 hours ago
 
 store   [###############-----] 6.0 GiB of 8.0 GiB, 75 %; cleaned above 9.0 GiB
 disk    100 GiB free of 200 GiB; cleaned below 10 GiB

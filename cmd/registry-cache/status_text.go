@@ -17,7 +17,7 @@ func (r statusReport) text() []byte {
 	var out bytes.Buffer
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
 	for i, section := range [][]string{
-		r.headline(), r.upstreams(), r.traffic(), r.store(), r.fills(), r.processes(), r.problems(),
+		r.headline(), r.upstreams(), r.traffic(), r.busiest(), r.newest(), r.store(), r.fills(), r.processes(), r.problems(),
 	} {
 		if len(section) == 0 {
 			continue
@@ -116,6 +116,34 @@ func trafficRow(name string, t status.UpstreamTraffic) string {
 		cells = append(cells, percentText(ratio)+" of "+humanize.Comma(tally.Requests), sizeText(tally.Saved))
 	}
 	return row(cells...)
+}
+
+// shownImages is how many of each kind a person is shown.
+const shownImages = 5
+
+func (r statusReport) busiest() []string {
+	if r.Traffic == nil {
+		return nil
+	}
+	return r.images("BUSIEST IN 7 DAYS", r.Traffic.Busiest)
+}
+
+func (r statusReport) newest() []string {
+	if r.Traffic == nil {
+		return nil
+	}
+	return r.images("NEWEST", r.Traffic.Newest)
+}
+
+func (r statusReport) images(title string, images []status.Image) []string {
+	if len(images) == 0 {
+		return nil
+	}
+	rows := []string{row(title, "PULLS", "LAST PULL", "FIRST PULL")}
+	for _, image := range images[:min(len(images), shownImages)] {
+		rows = append(rows, row(image.Name, humanize.Comma(image.Pulls), r.ago(image.Last), r.ago(image.First)))
+	}
+	return rows
 }
 
 // percentText never says 100 % of what is not all.
