@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -52,7 +51,7 @@ func (d *Depot) Random(t testing.TB, size int) (string, []byte) {
 	t.Helper()
 	content := make([]byte, size)
 	_, _ = rand.Read(content)
-	name := filepath.Join(d.dir, fmt.Sprint(len(d.blobs)))
+	name := d.file(t)
 	require.NoError(t, os.WriteFile(name, content, 0o600))
 	return d.add(t, name), content
 }
@@ -60,10 +59,18 @@ func (d *Depot) Random(t testing.TB, size int) (string, []byte) {
 // Sparse adds a blob of zeros, which takes no space here.
 func (d *Depot) Sparse(t testing.TB, size int64) string {
 	t.Helper()
-	name := filepath.Join(d.dir, fmt.Sprint(len(d.blobs)))
-	require.NoError(t, os.WriteFile(name, nil, 0o600))
+	name := d.file(t)
 	require.NoError(t, os.Truncate(name, size))
 	return d.add(t, name)
+}
+
+// file makes an empty file, another one for each of those who ask at once.
+func (d *Depot) file(t testing.TB) string {
+	t.Helper()
+	f, err := os.CreateTemp(d.dir, "blob-")
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	return f.Name()
 }
 
 func (d *Depot) add(t testing.TB, name string) string {
