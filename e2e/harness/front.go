@@ -2,11 +2,13 @@ package harness
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"regexp"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,10 +79,16 @@ func (f *Front) URL() string {
 	return "http://" + f.addr
 }
 
-// Start listens again after Stop, on the same port.
+// Start listens again after Stop, on the same port. A process that is just
+// being started may hold the old socket for a moment longer (see isFree).
 func (f *Front) Start() {
 	f.t.Helper()
-	l, err := net.Listen("tcp", f.addr)
+	var l net.Listener
+	var err error
+	Within(Patience, func() bool {
+		l, err = net.Listen("tcp", f.addr)
+		return !errors.Is(err, syscall.EADDRINUSE)
+	})
 	require.NoError(f.t, err)
 	f.addr = l.Addr().String()
 	if f.tls != nil {

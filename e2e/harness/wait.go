@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -70,13 +71,22 @@ func FreePort(t testing.TB) string {
 	t.Helper()
 	for range lastPort - firstPort {
 		port := fmt.Sprint(firstPort + nextPort.Add(1)%(lastPort-firstPort))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			require.NoError(t, l.Close())
+		if isFree(port) {
 			return port
 		}
 	}
 	require.Fail(t, "no port is free")
 	return ""
+}
+
+// isFree tells whether one can listen on a port. No process is started
+// meanwhile: it would hold a copy of the socket until it runs its program, and
+// the port would be in use for that long after all.
+func isFree(port string) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
+	return err == nil && l.Close() == nil
 }
 
 // WriteFile replaces a file as an operator's editor or Kubernetes would: the
