@@ -92,7 +92,8 @@ func (a *authorizer) header(ctx context.Context, u *url.URL, repo string) (strin
 	case g.valid(a.now()):
 		return g.header, nil
 	}
-	return a.obtain(ctx, key, u, g.challenges, g.header)
+	// Nobody has refused this one yet: the token server may give it again.
+	return a.obtain(ctx, key, u, g.challenges, "")
 }
 
 // answer makes sure that the next header is one that answers the challenges,
@@ -102,14 +103,14 @@ func (a *authorizer) answer(ctx context.Context, u *url.URL, repo string, challe
 	return err
 }
 
-// obtain gets a new grant, once for all who want it at the same time. It goes
-// on when ctx ends.
-func (a *authorizer) obtain(ctx context.Context, key grantKey, u *url.URL, challenges []challenge, used string) (string, error) {
+// obtain gets a new grant, once for all who want it at the same time, and fails
+// when that is the one which was refused. It goes on when ctx ends.
+func (a *authorizer) obtain(ctx context.Context, key grantKey, u *url.URL, challenges []challenge, refused string) (string, error) {
 	done := a.flights.DoChan(key.origin+" "+key.repo, func() (any, error) {
 		a.mu.Lock()
 		g := a.grants[key]
 		a.mu.Unlock()
-		if g != nil && g.header != used && g.valid(a.now()) {
+		if g != nil && g.header != refused && g.valid(a.now()) {
 			return g.header, nil // somebody was faster
 		}
 		g, err := a.respond(a.life, u, a.credentialFor(u, key.repo), challenges, key.repo)
@@ -117,16 +118,17 @@ func (a *authorizer) obtain(ctx context.Context, key grantKey, u *url.URL, chall
 			return "", err
 		}
 		a.remember(key, g)
-		if g.header == used {
-			return "", errUnanswerable // the same again would be refused again
-		}
 		return g.header, nil
 	})
 	select {
 	case <-ctx.Done():
 		return "", ctx.Err()
 	case r := <-done:
-		return r.Val.(string), r.Err
+		header := r.Val.(string)
+		if r.Err == nil && header == refused {
+			return "", errUnanswerable // the same again would be refused again
+		}
+		return header, r.Err
 	}
 }
 

@@ -142,6 +142,26 @@ func TestTokenExpires(t *testing.T) {
 	}
 }
 
+// Some token servers have one token for an account (Nexus, GitHub for an access
+// token) or keep theirs until it expires.
+func TestSameTokenAgainAfterItsTime(t *testing.T) {
+	b := newBearer(t)
+	b.issue = func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, `{"token":"lasting"}`) }
+	b.valid["Bearer lasting org/app"] = true
+	c := newClient(t, b.URL)
+	now := time.Now()
+	c.auth.now = func() time.Time { return now }
+	for range 3 {
+		require.NoError(t, resolve(t, c, "org/app"))
+		now = now.Add(defaultExpiry)
+	}
+	assert.Len(t, b.tokens.requests(), 3)
+	assert.Len(t, b.requests(), 1+3, "none but the first is refused")
+
+	b.revoke()
+	requireKind(t, Unauthorized, resolve(t, c, "org/app"))
+}
+
 func TestTokenIsRefetchedOnce(t *testing.T) {
 	b := newBearer(t)
 	c := newClient(t, b.URL)
