@@ -6,12 +6,16 @@ import (
 	"github.com/caarlos0/env/v11"
 )
 
+// authFileVariable names the auth file of podman, buildah and skopeo, so that it may
+// be set wherever a command of ours runs.
+const authFileVariable = "REGISTRY_AUTH_FILE"
+
 // AuthFiles are where podman and docker keep the logins of whoever runs a
 // command, in the order in which to look (containers-auth.json(5)). They need
 // not exist. REGISTRY_AUTH_FILE stands for all of them.
 func AuthFiles(environ []string) []string {
 	vars := env.ToMap(environ)
-	if file := vars["REGISTRY_AUTH_FILE"]; file != "" {
+	if file := vars[authFileVariable]; file != "" {
 		return []string{file}
 	}
 	var files []string

@@ -105,7 +105,7 @@ var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT|PO
 func (l *loader) checkNames() {
 	known := variableNames()
 	for _, name := range slices.Sorted(maps.Keys(l.env)) {
-		if slices.Contains(known, name) || serviceLink.MatchString(name) {
+		if slices.Contains(known, name) || name == authFileVariable || serviceLink.MatchString(name) {
 			continue
 		}
 		if i := slices.IndexFunc(ownPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }); i >= 0 {

@@ -99,6 +99,12 @@ func TestServiceLinksAreNoMistake(t *testing.T) {
 	s.load()
 }
 
+func TestAuthFileOfPodmanIsNoMistake(t *testing.T) {
+	s := newSite(t)
+	s.env["REGISTRY_AUTH_FILE"] = "/run/user/1000/containers/auth.json"
+	s.load()
+}
+
 func TestSlipsOutsideOurPrefixesAreNotices(t *testing.T) {
 	s := newSite(t)
 	s.env["TAG_MAXAGE"] = "1m"
