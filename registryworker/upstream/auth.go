@@ -50,6 +50,8 @@ type authorizer struct {
 	realms      realms
 	credentials []config.Credential
 	now         func() time.Time
+	// tokenTimeout is the constant of that name, less in tests.
+	tokenTimeout time.Duration
 
 	flights singleflight.Group
 	mu      sync.Mutex

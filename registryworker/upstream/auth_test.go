@@ -477,6 +477,27 @@ func TestTokenServerFailures(t *testing.T) {
 	}
 }
 
+// TestTokenServerTrickles: the time limits of single phases never end this.
+func TestTokenServerTrickles(t *testing.T) {
+	b := newBearer(t)
+	issue := b.issue
+	b.issue = func(w http.ResponseWriter, r *http.Request) {
+		for tick := time.NewTicker(time.Millisecond); r.Context().Err() == nil; <-tick.C {
+			_, _ = fmt.Fprint(w, " ")
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+	c := newClient(t, b.URL)
+	c.auth.tokenTimeout = 20 * time.Millisecond
+	err := resolve(t, c, "org/app")
+	requireKind(t, Unavailable, err)
+	assert.ErrorContains(t, err, "get a token for org/app from 127.0.0.1:")
+
+	b.issue = issue
+	c.auth.tokenTimeout = time.Minute
+	require.NoError(t, resolve(t, c, "org/app"))
+}
+
 func TestTokenServerRedirects(t *testing.T) {
 	stranger := newServer(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, `{"token":"x"}`) })
 	for name, cred := range map[string]config.Credential{

@@ -98,7 +98,7 @@ func build(u config.Upstream, opt Options) (*Client, error) {
 		report: newReport(u),
 	}
 	c.auth = &authorizer{
-		life: life, wire: c.wire, lane: api, report: c.report, log: log, now: time.Now,
+		life: life, wire: c.wire, lane: api, report: c.report, log: log, now: time.Now, tokenTimeout: tokenTimeout,
 		origin: c.origin, realms: newRealms(u, base), credentials: u.Credentials,
 		health: &health{upstream: u.Name, log: log, metrics: m, refusals: map[string]int{}},
 		grants: map[grantKey]*grant{}, rotated: map[string]string{},

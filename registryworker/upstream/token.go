@@ -24,6 +24,10 @@ const (
 	// maxTokenAnswer is in bytes. A token travels in a header, so a longer one
 	// would be of no use.
 	maxTokenAnswer = 128 << 10
+	// tokenTimeout is for one token as a whole. All who need it wait for the same
+	// one: a token server that sends a byte now and then must not keep them, and
+	// those who come later, from ever asking again.
+	tokenTimeout = 2 * time.Minute
 )
 
 // tokenRequest is one question to a token server. A nil cred asks anonymously.
@@ -45,6 +49,8 @@ func (q tokenRequest) op() string {
 // token fetches a token. An identity token is traded in by POST, user and
 // password go by GET, or by POST where the server knows no GET.
 func (a *authorizer) token(ctx context.Context, q tokenRequest) (*grant, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.tokenTimeout)
+	defer cancel()
 	asked := a.now()
 	resp, err := a.askToken(ctx, q)
 	if err != nil {
