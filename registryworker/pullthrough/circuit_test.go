@@ -128,6 +128,35 @@ func TestOneBrokenRepositoryDoesNotStopTheOthers(t *testing.T) {
 	})
 }
 
+func TestRefusedRequestIsNoFailureOfTheUpstream(t *testing.T) {
+	for name, err := range map[string]*upstream.Error{
+		"bad name":   {Kind: upstream.Invalid, Status: 400},
+		"not found":  {Kind: upstream.NotFound, Status: 404},
+		"denied":     {Kind: upstream.Denied, Status: 403},
+		"logged out": {Kind: upstream.Unauthorized, Status: 401},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.up.failing(err, "resolve")
+			require.Error(t, b.byTag("podman/hello", "latest").err)
+			assert.False(t, b.circuit.blocks(nil))
+			assert.Zero(t, testutil.ToFloat64(b.metrics.failing))
+		})
+	}
+	for name, err := range map[string]*upstream.Error{
+		"nonsense": {Kind: upstream.Invalid, Status: 200},
+		"no words": {Kind: upstream.Invalid},
+		"broken":   {Kind: upstream.Unavailable, Status: 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			b.up.failing(err, "resolve")
+			require.Error(t, b.byTag("podman/hello", "latest").err)
+			assert.True(t, b.circuit.blocks(nil))
+		})
+	}
+}
+
 func TestRetryAfterKeepsTheCircuitOpen(t *testing.T) {
 	for after, want := range map[time.Duration]time.Duration{
 		5 * time.Minute: 5 * time.Minute,

@@ -192,15 +192,18 @@ func (r *repository) askTag(ctx context.Context, tag string) (tagCheck, error) {
 }
 
 // judge tells the circuit what an answer says about the upstream as a whole.
-// That one repository is refused or missing says that it works.
+// That one repository is refused or missing says that it works, and so does a
+// status that is about the one request: anybody can ask for a name that this
+// upstream calls a bad one.
 func (r *repository) judge(err error) {
-	switch upstream.KindOf(err) {
-	case upstream.RateLimited, upstream.Unavailable, upstream.Invalid:
-		var after time.Duration
-		if e, ok := errors.AsType[*upstream.Error](err); ok {
-			after = e.RetryAfter
-		}
-		r.circuit.failed(err, after)
+	e, ok := errors.AsType[*upstream.Error](err)
+	if !ok {
+		e = &upstream.Error{Kind: upstream.KindOf(err)}
+	}
+	switch {
+	case e.Kind == upstream.RateLimited, e.Kind == upstream.Unavailable,
+		e.Kind == upstream.Invalid && e.Status/100 != 4:
+		r.circuit.failed(err, e.RetryAfter)
 	default:
 		r.circuit.succeeded()
 	}
