@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
@@ -154,6 +155,33 @@ func TestDamagedPartialIsFetchedAgain(t *testing.T) {
 			assert.Equal(t, 0, count(t, b.metrics.wrongDigests), "the upstream is not to blame")
 		})
 	}
+}
+
+// What is damaged and can't be removed either is not tried for ever.
+func TestDamagedPartialThatStays(t *testing.T) {
+	dir, content := t.TempDir(), randomBytes(200_000)
+	stopMidway(t, dir, Options{}, content, 100_000)
+	b := newBenchIn(t, dir, Options{})
+	o := newOrigin(content)
+	data := filepath.Join(b.store.FillDir(o.digest), "data")
+	state, err := os.ReadFile(filepath.Join(b.store.FillDir(o.digest), "state.json"))
+	require.NoError(t, err)
+	var opened atomic.Int64
+	open := b.files.open
+	b.files.open = func(path string) (*os.File, error) {
+		opened.Add(1)
+		for path, left := range map[string][]byte{data: make([]byte, 100_000), filepath.Join(filepath.Dir(data), "state.json"): state} {
+			if err := os.WriteFile(path, left, 0o600); err != nil {
+				return nil, err
+			}
+		}
+		return open(path)
+	}
+	r := b.open(t, o, o.digest)
+	_, err = io.ReadAll(r)
+	require.ErrorIs(t, err, ErrWrongDigest)
+	b.wait()
+	assert.EqualValues(t, 4, opened.Load())
 }
 
 // complete leaves a fill that needs nothing but its commit.

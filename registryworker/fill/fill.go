@@ -51,7 +51,7 @@ func (f *fill) run() {
 	m.running.Inc()
 	defer m.running.Dec()
 
-	again := chances{wrongDigest: 1, changed: 1}
+	again := chances{wrongDigest: 1, changed: 1, damaged: 3}
 	for t := f.current; t != nil; {
 		var next *transfer
 		switch err := t.run(); {
@@ -68,7 +68,7 @@ func (f *fill) run() {
 }
 
 // chances are how often a try may follow another.
-type chances struct{ wrongDigest, changed int }
+type chances struct{ wrongDigest, changed, damaged int }
 
 // after says whether the outcome of t deserves another try, from the start.
 func (c *chances) after(t *transfer, err error) bool {
@@ -78,8 +78,10 @@ func (c *chances) after(t *transfer, err error) bool {
 		return c.changed >= 0
 	case errors.Is(err, ErrWrongDigest) && t.resumed > 0:
 		// What an earlier process left was damaged, as by power loss. The next
-		// try has nothing of it.
-		return true
+		// try has nothing of it, unless it can't be removed or another process
+		// left more.
+		c.damaged--
+		return c.damaged >= 0
 	case errors.Is(err, ErrWrongDigest):
 		c.wrongDigest--
 		return c.wrongDigest >= 0
