@@ -177,8 +177,11 @@ func TestDamagedPartialThatStays(t *testing.T) {
 		}
 		return open(path)
 	}
-	r := b.open(t, o, o.digest)
-	_, err = io.ReadAll(r)
+	r, err := b.Open(t.Context(), repo, o.digest, o)
+	if err == nil { // else it was over before we looked
+		_, err = io.ReadAll(r)
+		require.NoError(t, r.Close())
+	}
 	require.ErrorIs(t, err, ErrWrongDigest)
 	b.wait()
 	assert.EqualValues(t, 4, opened.Load())
