@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
 
 	"registrycache/e2e/harness"
 )
@@ -85,7 +86,21 @@ func TestClientConfigContainerd(t *testing.T) {
 	pair := harness.NewPair(t, "cache.local")
 	ca := filepath.Join(dir, "ca.crt")
 	harness.WriteFile(t, ca, string(pair.Cert))
+	password := filepath.Join(dir, "password")
+	harness.WriteFile(t, password, "pass:w0rd\n")
+	login := []string{"--insecure", "--username", "puller", "--password-file", password}
 	plain, secure := harness.Cache(t, u), startTLS(t, u, "tls.crt", pair)
+	closed := harness.Start(t, harness.Options{
+		Logins:    map[string]string{"quay.io": harness.Login},
+		Upstreams: map[string]harness.Settings{"quay.io": u.Settings()},
+		Env: map[string]string{
+			"REGISTRY_AUTH": "htpasswd", "REGISTRY_AUTH_HTPASSWD_REALM": "cache",
+			"REGISTRY_AUTH_HTPASSWD_PATH": "{dir}/htpasswd",
+		},
+		Prepare: func(dir string) {
+			harness.WriteFile(t, filepath.Join(dir, "htpasswd"), htpasswd(t, bcrypt.MinCost, "puller", "pass:w0rd"))
+		},
+	})
 	for name, site := range map[string]struct {
 		cache *harness.Appliance
 		flags []string
@@ -94,6 +109,8 @@ func TestClientConfigContainerd(t *testing.T) {
 		"ns":              {plain, []string{"--insecure", "--mode", "ns"}},
 		"path, CA":        {secure, []string{"--ca", ca}},
 		"ns, CA":          {secure, []string{"--mode", "ns", "--ca", ca}},
+		"path, login":     {closed, login},
+		"ns, login":       {closed, append(login, "--mode", "ns")},
 		"ns, no checking": {secure, []string{"--mode", "ns", "--insecure"}},
 	} {
 		t.Run(name, func(t *testing.T) {

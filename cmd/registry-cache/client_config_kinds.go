@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"registrycache/config"
 	"registrycache/deploy/client"
 )
 
@@ -58,10 +59,14 @@ after the other; mirror sets (idms, itms) need no restart.`,
 		long: `A hosts.toml for each upstream, for /etc/containerd/certs.d. containerd looks
 there when config_path in the registry section of its config.toml says so; ctr
 has --hosts-dir. With --mode path the upstream is part of the path, with --mode
-ns it is in the query that containerd adds (?ns=).`,
+ns it is in the query that containerd adds (?ns=). Where the cache wants a
+login, --username puts it into the files; the password is asked for on a
+terminal, or read from standard input (--password-stdin) or a file
+(--password-file).`,
 		examples: []string{
 			"containerd --host cache.local:8443 --output /etc/containerd/certs.d",
 			"containerd --mode ns --host cache.local:8443 --only quay.io/hosts.toml",
+			"containerd --host cache.local:8443 --username puller --output /etc/containerd/certs.d",
 		},
 		prepare: containerdHosts,
 	},
@@ -71,7 +76,7 @@ ns it is in the query that containerd adds (?ns=).`,
 images it pulls by their name on the cache, such as
 cache.local:8443/quay.io/podman/hello.`,
 		examples: []string{"docker --host cache.local:8443 > /etc/docker/daemon.json"},
-		prepare:  plainKind(client.Docker),
+		prepare:  dockerDaemon,
 	},
 	{
 		name: "ca", short: "Trust in the cache's certificate",
@@ -119,12 +124,34 @@ func registriesConf(cmd *cobra.Command) clientMaker {
 func containerdHosts(cmd *cobra.Command) clientMaker {
 	mode := cmd.Flags().String("mode", string(client.ByPath), "how the upstream is named: `path` or ns")
 	ca := cmd.Flags().String("ca", "", "where the node has the CA of the cache, if it does not trust it anyway")
+	flags := addLoginFlags(cmd)
 	return func(r *clientRequest) ([]client.File, error) {
-		switch m := client.ContainerdMode(*mode); m {
-		case client.ByPath, client.ByNamespace:
-			return client.Containerd(r.cache, m, *ca)
+		node := client.ContainerdNode{Mode: client.ContainerdMode(*mode), CA: *ca}
+		switch {
+		case node.Mode != client.ByPath && node.Mode != client.ByNamespace:
+			return nil, fmt.Errorf("--mode %q: write path or ns", *mode)
+		case flags.given() && r.cfg.Auth.Type == config.AuthToken:
+			return nil, errors.New("--username: REGISTRY_AUTH is token here, and hosts.toml has a place for passwords alone; containerd asks the token server by itself, with the login of the image that it pulls")
+		case flags.given():
+			login, err := flags.read(r)
+			if err != nil {
+				return nil, err
+			}
+			node.Login = &login
+		case r.cfg.Auth.Type == config.AuthHtpasswd:
+			r.note("the cache wants a login, and containerd has none for it: add --username, or it goes on to the registry itself")
 		}
-		return nil, fmt.Errorf("--mode %q: write path or ns", *mode)
+		return client.Containerd(r.cache, node)
+	}
+}
+
+// dockerDaemon says what daemon.json can't.
+func dockerDaemon(*cobra.Command) clientMaker {
+	return func(r *clientRequest) ([]client.File, error) {
+		if r.cfg.Auth.Type != "" {
+			r.note("the cache wants a login, and Docker has none for mirrors: it goes on to docker.io itself. After `docker login %s` it pulls by the names on the cache, such as %s/docker.io/library/busybox", r.cache.Host, r.cache.Host)
+		}
+		return client.Docker(r.cache)
 	}
 }
 

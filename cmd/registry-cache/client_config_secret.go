@@ -14,38 +14,56 @@ import (
 	"registrycache/deploy/client"
 )
 
-// clientPullSecret never takes the password from the command line, where every
-// user of the machine could read it.
-func clientPullSecret(cmd *cobra.Command) clientMaker {
-	var username, file, merge string
-	var stdin bool
+// loginFlags are how a login is given. They never take the password from the
+// command line, where every user of the machine could read it.
+type loginFlags struct {
+	username, file string
+	stdin          bool
+}
+
+func addLoginFlags(cmd *cobra.Command) *loginFlags {
+	l := &loginFlags{}
 	flags := cmd.Flags()
-	flags.StringVarP(&username, "username", "u", "", "the user's name")
-	flags.BoolVar(&stdin, "password-stdin", false, "read the password from standard input")
-	flags.StringVar(&file, "password-file", "", "read the password from this file")
-	flags.StringVar(&merge, "merge", "", "an auth file whose content is kept")
+	flags.StringVarP(&l.username, "username", "u", "", "the user's name")
+	flags.BoolVar(&l.stdin, "password-stdin", false, "read the password from standard input")
+	flags.StringVar(&l.file, "password-file", "", "read the password from this file")
 	cmd.MarkFlagsMutuallyExclusive("password-stdin", "password-file")
+	return l
+}
+
+// given says whether any of the flags is set.
+func (l *loginFlags) given() bool { return *l != loginFlags{} }
+
+// read asks for what the flags leave open.
+func (l *loginFlags) read(r *clientRequest) (client.Login, error) {
+	if l.username == "" {
+		return client.Login{}, errors.New("--username is missing")
+	}
+	if r.cfg.Auth.Type == "" {
+		r.note("REGISTRY_AUTH is not set here; a cache without it asks nobody for a password")
+	}
+	password, err := readPassword(r.cmd, l.stdin, l.file)
+	return client.Login{Username: l.username, Password: password}, err
+}
+
+func clientPullSecret(cmd *cobra.Command) clientMaker {
+	flags := addLoginFlags(cmd)
+	merge := cmd.Flags().String("merge", "", "an auth file whose content is kept")
 	return func(r *clientRequest) ([]client.File, error) {
-		if username == "" {
-			return nil, errors.New("--username is missing")
-		}
-		if r.cfg.Auth.Type == "" {
-			r.note("REGISTRY_AUTH is not set here; a cache without it asks nobody for a password")
-		}
 		var existing []byte
-		if merge != "" {
+		if *merge != "" {
 			var err error
-			if existing, err = os.ReadFile(merge); err != nil {
+			if existing, err = os.ReadFile(*merge); err != nil {
 				return nil, fmt.Errorf("--merge: %w", err)
 			}
 		}
-		password, err := readPassword(cmd, stdin, file)
+		login, err := flags.read(r)
 		if err != nil {
 			return nil, err
 		}
-		files, err := client.PullSecret(r.cache, username, password, existing)
-		if err != nil && merge != "" {
-			return nil, fmt.Errorf("%s: %w", merge, err)
+		files, err := client.PullSecret(r.cache, login, existing)
+		if err != nil && *merge != "" {
+			return nil, fmt.Errorf("%s: %w", *merge, err)
 		}
 		return files, err
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
 
 	"registrycache/config"
 )
@@ -173,6 +174,31 @@ func TestClientConfigPullSecret(t *testing.T) {
 	require.ErrorContains(t, err, existing)
 	require.NotContains(t, err.Error(), "secret{")
 	require.False(t, errors.Is(err, errReported))
+}
+
+// A cache that wants a login is of no use to clients that send it none.
+func TestClientConfigSaysWhoLogsIn(t *testing.T) {
+	dir := withoutConfiguration(t)
+	users := filepath.Join(dir, "htpasswd")
+	hash, err := bcrypt.GenerateFromPassword([]byte("pass:w0rd"), bcrypt.MinCost)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(users, []byte("robot:"+string(hash)+"\n"), 0o600))
+	t.Setenv("REGISTRY_AUTH_HTPASSWD_PATH", users)
+	t.Setenv("REGISTRY_AUTH_HTPASSWD_REALM", "cache")
+	host := []string{"--host", "cache.local:8443"}
+	_, notes, err := clientConfig("", append(host, "docker")...)
+	require.NoError(t, err)
+	require.Contains(t, notes, "docker login cache.local:8443")
+	out, notes, err := clientConfig("", append(host, "containerd")...)
+	require.NoError(t, err)
+	require.Contains(t, notes, "add --username")
+	require.NotContains(t, out, "Authorization")
+	out, notes, err = clientConfig("pass:w0rd\n", append(host, "containerd", "-u", "robot", "--password-stdin")...)
+	require.NoError(t, err)
+	require.NotContains(t, notes, "login")
+	require.Equal(t, strings.Count(out, "[host."), 2*strings.Count(out, `Authorization = "Basic cm9ib3Q6cGFzczp3MHJk"`))
+	_, _, err = clientConfig("x", append(host, "containerd", "--password-stdin")...)
+	require.ErrorContains(t, err, "--username is missing")
 }
 
 func TestClientConfigHelpHasAnExampleForEachKind(t *testing.T) {

@@ -120,7 +120,7 @@ func TestRegistries(t *testing.T) {
 
 func TestContainerd(t *testing.T) {
 	c := site()
-	files, err := Containerd(c, ByPath, "")
+	files, err := Containerd(c, ContainerdNode{Mode: ByPath})
 	require.NoError(t, err)
 	require.Len(t, files, 3)
 	require.Equal(t, "registry.lab:5000/hosts.toml", files[2].Name)
@@ -131,17 +131,24 @@ func TestContainerd(t *testing.T) {
 	require.NotContains(t, string(files[2].Content), "skip_verify")
 
 	c.Security = Unverified
-	files, err = Containerd(c, ByNamespace, `/etc/"ca"\x.pem`)
+	files, err = Containerd(c, ContainerdNode{Mode: ByNamespace, CA: `/etc/"ca"\x.pem`})
 	require.NoError(t, err)
 	text := string(files[1].Content)
 	require.Contains(t, text, `[host."https://cache.local:8443"]`)
 	require.Contains(t, text, "skip_verify = true")
 	require.Contains(t, text, `ca = "/etc/\"ca\"\\x.pem"`)
 	require.NotContains(t, text, "override_path")
+	require.NotContains(t, text, "header")
+	require.False(t, files[1].Secret)
 	c.Security = Plain
-	files, err = Containerd(c, ByNamespace, "")
+	files, err = Containerd(c, ContainerdNode{Mode: ByNamespace, Login: &Login{"robot", "pass:w0rd"}})
 	require.NoError(t, err)
-	require.Contains(t, string(files[1].Content), `[host."http://cache.local:8443"]`)
+	text = string(files[1].Content)
+	require.Contains(t, text, `[host."http://cache.local:8443"]`)
+	require.Contains(t, text, "[host.\"http://cache.local:8443\".header]\n    Authorization = \"Basic cm9ib3Q6cGFzczp3MHJk\"\n")
+	require.True(t, files[1].Secret)
+	_, err = Containerd(c, ContainerdNode{Mode: ByPath, Login: &Login{"robot", ""}})
+	require.ErrorContains(t, err, "the password is empty")
 }
 
 func TestDocker(t *testing.T) {
@@ -164,7 +171,7 @@ func TestDocker(t *testing.T) {
 func TestPullSecret(t *testing.T) {
 	const robot = "cm9ib3Q6cGFzczp3MHJk" // robot:pass:w0rd
 	render := func(existing string) ([]File, error) {
-		return PullSecret(site(), "robot", "pass:w0rd", []byte(existing))
+		return PullSecret(site(), Login{"robot", "pass:w0rd"}, []byte(existing))
 	}
 	files, err := render("")
 	require.NoError(t, err)
@@ -181,8 +188,8 @@ func TestPullSecret(t *testing.T) {
 		_, err := render(bad)
 		require.ErrorContains(t, err, says, bad)
 	}
-	for _, login := range [][2]string{{"", "x"}, {"a:b", "x"}, {"a", ""}} {
-		_, err := PullSecret(site(), login[0], login[1], nil)
+	for _, login := range []Login{{"", "x"}, {"a:b", "x"}, {"a", ""}} {
+		_, err := PullSecret(site(), login, nil)
 		require.Error(t, err)
 	}
 }

@@ -12,33 +12,51 @@ const (
 	ByNamespace ContainerdMode = "ns"
 )
 
+// ContainerdNode is what the files say of a node beside the cache.
+type ContainerdNode struct {
+	Mode ContainerdMode
+	// CA is the path of the CA's certificate on the node, or empty when the node
+	// trusts it already.
+	CA string
+	// Login is sent to the cache with each request; nil is none. containerd has
+	// no other place for it: asked for a login by a mirror, it sends the one of
+	// the registry that it stands for.
+	Login *Login
+}
+
 // Containerd makes a hosts.toml for each upstream, for /etc/containerd/certs.d.
-// ca is the path of the CA's certificate on the node, or empty when the node
-// trusts it already.
-func Containerd(c Cache, mode ContainerdMode, ca string) ([]File, error) {
+func Containerd(c Cache, node ContainerdNode) ([]File, error) {
+	var basic string
+	if node.Login != nil {
+		var err error
+		if basic, err = node.Login.basic(); err != nil {
+			return nil, err
+		}
+	}
 	var files []File
 	for _, u := range c.Upstreams {
 		page := hostsPage{
-			Name: u.Name, Host: c.Host, Mode: mode, Server: "https://" + u.Name, Mirror: c.url(),
-			SkipVerify: c.Security == Unverified, CA: ca,
+			Name: u.Name, Host: c.Host, Mode: node.Mode, Server: "https://" + u.Name, Mirror: c.url(),
+			SkipVerify: c.Security == Unverified, CA: node.CA, Basic: basic,
 		}
 		if u.Name == DockerHub {
 			page.Server = "https://registry-1.docker.io" // where Docker Hub's API is
 		}
-		if mode == ByPath {
+		if node.Mode == ByPath {
 			page.Mirror, page.OverridePath = c.url()+"/v2/"+u.Path, true
 		}
 		f, err := execute("hosts.toml.tmpl", path.Join(u.Name, "hosts.toml"), page)
 		if err != nil {
 			return nil, err
 		}
+		f.Secret = basic != ""
 		files = append(files, f)
 	}
 	return files, nil
 }
 
 type hostsPage struct {
-	Name, Host, Server, Mirror, CA string
-	Mode                           ContainerdMode
-	OverridePath, SkipVerify       bool
+	Name, Host, Server, Mirror, CA, Basic string
+	Mode                                  ContainerdMode
+	OverridePath, SkipVerify              bool
 }

@@ -2,23 +2,17 @@ package client
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // PullSecret makes the auth file with which a client logs in to the cache. The
 // rest of the auth file existing is kept, if one is given.
-func PullSecret(c Cache, username, password string, existing []byte) ([]File, error) {
-	switch {
-	case username == "":
-		return nil, errors.New("the user name is empty")
-	case strings.Contains(username, ":"):
-		return nil, errors.New("the user name has a colon, at which clients would cut it off (RFC 7617)")
-	case password == "":
-		return nil, errors.New("the password is empty")
+func PullSecret(c Cache, login Login, existing []byte) ([]File, error) {
+	basic, err := login.basic()
+	if err != nil {
+		return nil, err
 	}
 	doc, auths := map[string]json.RawMessage{}, map[string]json.RawMessage{}
 	if len(bytes.TrimSpace(existing)) > 0 {
@@ -34,10 +28,7 @@ func PullSecret(c Cache, username, password string, existing []byte) ([]File, er
 	if auths == nil || doc == nil { // JSON's null
 		return nil, errors.New(`not an auth file: write {"auths": {}} when it has nothing yet`)
 	}
-	var err error
-	if auths[c.Host], err = json.Marshal(map[string]string{
-		"auth": base64.StdEncoding.EncodeToString([]byte(username + ":" + password)),
-	}); err != nil {
+	if auths[c.Host], err = json.Marshal(map[string]string{"auth": basic}); err != nil {
 		return nil, err
 	}
 	if doc["auths"], err = json.Marshal(auths); err != nil {
