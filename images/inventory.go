@@ -158,6 +158,9 @@ func (s *Store) blobDirs() ([]blobsDir, error) {
 	}
 	var dirs []blobsDir
 	for _, alg := range algs {
+		if hexDigits(alg) == 0 {
+			continue // no algorithm, such as lost+found, which only root may read
+		}
 		prefixes, err := subdirs(filepath.Join(blobs, alg))
 		if err != nil {
 			return nil, err
@@ -201,11 +204,14 @@ func listBlobs(ctx context.Context, b blobsDir) (list blobList, err error) {
 		for _, name := range names {
 			var st unix.Stat_t
 			err := unix.Fstatat(int(dir.Fd()), name+"/data", &st, unix.AT_SYMLINK_NOFOLLOW)
-			if errors.Is(err, fs.ErrNotExist) {
+			if errors.Is(err, fs.ErrNotExist) || leadsNowhere(err) {
 				continue
 			}
 			if err != nil {
 				return &fs.PathError{Op: "stat", Path: filepath.Join(b.path, name, "data"), Err: err}
+			}
+			if st.Mode&unix.S_IFMT == unix.S_IFIFO {
+				continue // whoever opens it waits for ever
 			}
 			d := digest.NewDigestFromEncoded(b.alg, name)
 			k, _ := keyOf(d)

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"registrycache/images"
 )
@@ -50,6 +51,14 @@ func TestInventoryHasEachBlobOnce(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(blobs, "sha256", hex[:2], "other"), 0o755))
 	require.NoError(t, os.MkdirAll(filepath.Join(blobs, "lost+found/00", hex), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(blobs, "sha256/file"), nil, 0o600))
+	place := func(content string) string { return filepath.Dir(s.BlobPath(digest.FromString(content))) }
+	for _, strange := range []string{"a file", "a loop", "a fifo"} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(place(strange)), 0o755))
+	}
+	require.NoError(t, os.WriteFile(place("a file"), nil, 0o600))
+	require.NoError(t, os.Symlink(filepath.Base(place("a loop")), place("a loop")))
+	require.NoError(t, os.Mkdir(place("a fifo"), 0o755))
+	require.NoError(t, unix.Mkfifo(s.BlobPath(digest.FromString("a fifo")), 0o600))
 
 	v := take(t, s)
 	var got []digest.Digest

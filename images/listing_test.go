@@ -239,6 +239,10 @@ func TestListSurvivesADamagedStore(t *testing.T) {
 		"_manifests/revisions/sha256/short":  "x",
 		"_layers/file":                       "x",
 		"file":                               "x",
+		"b/_manifests":                       "x",
+		"b/_layers":                          "x",
+		"c/_manifests/revisions":             "x",
+		"../d/_manifests/tags":               "x",
 	} {
 		require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(base, path)), 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(base, path), []byte(content), 0o600))
@@ -249,12 +253,17 @@ func TestListSurvivesADamagedStore(t *testing.T) {
 	require.NoError(t, os.WriteFile(s.BlobPath(cycle), fmt.Appendf(nil, `{"manifests":[{"digest":%q}]}`, cycle), 0o600))
 	require.NoError(t, s.Link("quay.io/cycle", images.Manifest, cycle))
 
+	require.NoError(t, s.Link("quay.io/d", images.Manifest, good))
+
 	l := list(t, s)
 	byTag := map[string]images.Image{}
 	for _, image := range l.Images {
 		byTag[strings.Join(image.Tags, ",")] = image
 	}
-	require.Len(t, l.Images, 3)
+	require.Len(t, l.Images, 4)
+	tags, err := s.Tags("quay.io/d")
+	require.NoError(t, err)
+	require.Empty(t, tags)
 	require.True(t, byTag["good"].Complete() && !byTag["good"].Damaged)
 	require.True(t, byTag["damaged"].Damaged && !byTag["damaged"].Complete())
 	require.Equal(t, cycle, only(t, l, "quay.io/cycle").Digest)

@@ -99,8 +99,8 @@ func (w *sweeper) each(path string, pick func(name string) visit) (gone bool, er
 		} else {
 			left++
 		}
-		if errors.Is(err, unix.ENOTDIR) {
-			return nil // a file where a directory should be: not ours to judge
+		if leadsNowhere(err) || errors.Is(err, unix.EISDIR) {
+			return nil // the wrong kind of thing: not ours to judge
 		}
 		return err
 	})

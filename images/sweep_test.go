@@ -163,6 +163,23 @@ func TestSweepRemovesWhatKilledProcessesLeave(t *testing.T) {
 	require.DirExists(t, fill)
 }
 
+func TestSweepGoesOnBesideTheWrongKindOfThing(t *testing.T) {
+	s, dir := open(t)
+	base := filepath.Join(dir, "docker/registry/v2/repositories", repo)
+	for _, path := range []string{"_manifests/tags/a/current/link/dir", "_manifests/revisions", "_uploads"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(base, path), 0o755))
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(base, "_layers"), nil, 0o600))
+	torn := filepath.Join(base, "_manifests/tags/torn/current/link")
+	require.NoError(t, os.MkdirAll(filepath.Dir(torn), 0o755))
+	require.NoError(t, os.WriteFile(torn, nil, 0o600))
+	age(t, dir, 48*time.Hour)
+	require.NoError(t, os.Symlink("_referrers", filepath.Join(base, "_referrers")))
+	require.Equal(t, 1, sweep(t, s).Links)
+	require.NoFileExists(t, torn)
+	require.DirExists(t, filepath.Join(base, "_manifests/tags/a/current/link/dir"))
+}
+
 // A worker stores a manifest again while the links of the evicted one are
 // being swept: whoever comes first, the links are there in the end.
 func TestSweepBesidePulls(t *testing.T) {

@@ -19,7 +19,7 @@ type TaggedManifest struct {
 func (v *Inventory) Tagged(repo string) ([]TaggedManifest, error) {
 	dir := filepath.Join(v.store.repoDir(repo), "_manifests/tags")
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || leadsNowhere(err) {
 		return nil, nil
 	}
 	if err != nil {

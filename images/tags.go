@@ -13,7 +13,7 @@ import (
 func (s *Store) Tags(repo string) ([]string, error) {
 	dir := filepath.Join(s.repoDir(repo), "_manifests/tags")
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || leadsNowhere(err) {
 		return nil, nil
 	}
 	if err != nil {

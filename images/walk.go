@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 // subdirs returns the sorted names in a directory; none if it is gone.
@@ -44,6 +45,12 @@ func ignoreNotExist(err error) error {
 	return err
 }
 
+// leadsNowhere says whether a path has a file, or a link to itself, where a
+// directory should be: not ours to judge, and as good as absent.
+func leadsNowhere(err error) bool {
+	return errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
+}
+
 // walkRepositories calls fn for each directory below repositories/, as any of
 // them may be a repository.
 func (s *Store) walkRepositories(ctx context.Context, dir string, fn func(repo string) error) error {
@@ -73,7 +80,7 @@ func (s *Store) walkRepositories(ctx context.Context, dir string, fn func(repo s
 // in batches.
 func eachDigest(ctx context.Context, path string, fn func(dir string, d digest.Digest) error) error {
 	algs, err := subdirs(path)
-	if err != nil {
+	if err != nil && !leadsNowhere(err) {
 		return err
 	}
 	for _, alg := range algs {
