@@ -6,7 +6,8 @@
 //
 //	lookup  GET the manifests, which stores them, and HEAD each blob: the
 //	        Cache-Status of the answer (RFC 9211) says whether it is here
-//	fetch   ask for single bytes of the blobs that are not
+//	fetch   ask for single bytes of the blobs that are not, while other
+//	        images are still looked up
 //
 // What it guarantees:
 //
@@ -18,7 +19,8 @@
 //   - Whatever passes by itself is tried again: broken connections, 429, 5xx.
 //   - To run it again is to resume it. What is here is skipped, and the cache
 //     keeps what it has of a blob.
-//   - One image that fails keeps no other from being warmed.
+//   - One image that fails keeps no other from being warmed, nor from being
+//     warmed now: what waits for its next try makes room.
 //
 // How the parts fit:
 //

@@ -34,9 +34,15 @@ type fakeCache struct {
 	// faults are played once each, in their order, by method and end of the path.
 	faults   map[string][]fault
 	requests []*http.Request
-	// running and most are how many requests there are at once.
-	running, most int
+	// manifestLoad and blobLoad are how many GETs there are at once.
+	manifestLoad, blobLoad load
 }
+
+type load struct{ running, most int }
+
+func (l *load) begin() { l.running++; l.most = max(l.most, l.running) }
+
+func (l *load) end() { l.running-- }
 
 // fault answers in the place of the cache; nil is to let it answer.
 type fault func(*http.Request) (*http.Response, error)
@@ -91,8 +97,15 @@ func (f *fakeCache) fail(method, end string, faults ...fault) {
 func (f *fakeCache) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Lock()
 	f.requests = append(f.requests, r)
-	f.running++
-	f.most = max(f.most, f.running)
+	kind := &load{}
+	switch {
+	case r.Method != http.MethodGet:
+	case strings.Contains(r.URL.Path, "/manifests/"):
+		kind = &f.manifestLoad
+	case strings.Contains(r.URL.Path, "/blobs/"):
+		kind = &f.blobLoad
+	}
+	kind.begin()
 	var play fault
 	for key, faults := range f.faults {
 		method, end, _ := strings.Cut(key, " ")
@@ -103,7 +116,7 @@ func (f *fakeCache) RoundTrip(r *http.Request) (*http.Response, error) {
 	f.mu.Unlock()
 	defer func() {
 		f.mu.Lock()
-		f.running--
+		kind.end()
 		f.mu.Unlock()
 	}()
 	if err := r.Context().Err(); err != nil {
@@ -142,6 +155,9 @@ func (f *fakeCache) answer(r *http.Request) *http.Response {
 		return refusal(http.StatusNotFound, "BLOB_UNKNOWN", "no such blob")
 	case r.Method == http.MethodHead && f.stored[key]:
 		return response(http.StatusOK, accesslog.Hit, nil)
+	case r.Method == http.MethodHead && f.has(key.digest):
+		f.stored[key] = true // the upstream said yes
+		return response(http.StatusOK, accesslog.Revalidated, nil)
 	case r.Method == http.MethodHead:
 		return response(http.StatusOK, accesslog.Passed, nil)
 	}
@@ -161,6 +177,16 @@ func (f *fakeCache) answer(r *http.Request) *http.Response {
 	answer := response(http.StatusPartialContent, accesslog.Miss, content[at:at+1])
 	answer.Header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", at, at, len(content)))
 	return answer
+}
+
+// has says whether any repository has the blob.
+func (f *fakeCache) has(d digest.Digest) bool {
+	for key, stored := range f.stored {
+		if stored && key.digest == d {
+			return true
+		}
+	}
+	return false
 }
 
 func response(status int, how accesslog.CacheStatus, body []byte) *http.Response {

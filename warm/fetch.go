@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/opencontainers/go-digest"
 )
 
 const (
@@ -18,75 +16,100 @@ const (
 	settling = 30 * time.Second
 )
 
-// fetch brings the blobs that are not here.
-func (r *run) fetch(ctx context.Context) {
-	batches := r.batches()
-	var size int64
-	for _, batch := range batches {
-		size += batch[0].Size
-	}
-	r.watch.Fetching(size)
-	for _, t := range r.images {
-		r.tell(t)
-	}
-	each(r, batches, func(batch []*need) {
-		for i, n := range batch {
-			r.begin(n)
-			if i > 0 && r.cameAlong(ctx, n) {
-				r.settle(n, here, nil)
-				continue
-			}
-			err := r.bring(ctx, n)
-			r.settle(n, fetched, err)
-		}
-	})
+// transfer is a blob on its way for all repositories that need it: it comes
+// once, and the others need only be told. The run's lock guards it.
+type transfer struct {
+	// needs are those whose turn is to come.
+	needs []*need
+	// running says that a job sees to them.
+	running bool
+	// tried says that one of them had its turn.
+	tried bool
 }
 
-// batches are the needs that are open, in their order, those of one blob
-// together: it comes once, and the other repositories need only be told.
-func (r *run) batches() [][]*need {
-	var batches [][]*need
-	index := map[digest.Digest]int{}
-	for _, n := range r.order {
-		if n.outcome != open {
-			continue
-		}
-		for _, t := range n.tasks {
-			t.pending++
-		}
-		if i, known := index[n.Digest]; known {
-			batches[i] = append(batches[i], n)
-			continue
-		}
-		index[n.Digest] = len(batches)
-		batches = append(batches, []*need{n})
+// queue has a blob fetched. The lock is held.
+func (r *run) queue(ctx context.Context, n *need) {
+	n.queued = true
+	on := r.transfers[n.Digest]
+	if on == nil {
+		on = &transfer{}
+		r.transfers[n.Digest] = on
+		r.grow(n.Size)
 	}
-	return batches
+	on.needs = append(on.needs, n)
+	if !on.running {
+		on.running = true
+		r.fetches.add(func() { r.carry(ctx, on) })
+	}
 }
 
-// begin tells whoever watches of the images that now begin.
-func (r *run) begin(n *need) {
+// grow adds to what there is to fetch. The lock is held.
+func (r *run) grow(size int64) {
+	r.size += size
+	r.watch.Fetching(r.size)
+}
+
+// carry sees to those who need a blob, one after the other.
+func (r *run) carry(ctx context.Context, on *transfer) {
+	for {
+		n, again := r.next(on)
+		if n == nil {
+			return
+		}
+		if again && r.cameAlong(ctx, n) {
+			r.settle(n, here, nil)
+			continue
+		}
+		if again {
+			r.mu.Lock()
+			r.grow(n.Size)
+			r.mu.Unlock()
+		}
+		r.settle(n, fetched, r.bring(ctx, n))
+	}
+}
+
+// next is whose turn it is, and whether another had its turn before; nil if
+// there is nobody.
+func (r *run) next(on *transfer) (n *need, again bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, t := range n.tasks {
-		if t.begun {
-			continue
-		}
-		t.begun, t.from = true, time.Now()
-		var size int64
-		for _, c := range t.needs {
-			if c.outcome == open {
-				size += c.Size
-			}
-		}
-		r.watch.ImageBegun(t.image.Name, t.pending, size)
+	if len(on.needs) == 0 {
+		on.running = false
+		return nil, false
 	}
+	n, on.needs = on.needs[0], on.needs[1:]
+	again, on.tried = on.tried, true
+	n.begun = true
+	for _, t := range n.tasks {
+		if t.ready {
+			r.begin(t)
+		}
+	}
+	return n, again
+}
+
+// begin tells whoever watches that an image now begins, if it does. The lock is
+// held.
+func (r *run) begin(t *task) {
+	if t.begun {
+		return
+	}
+	t.begun, t.from = true, time.Now()
+	var size int64
+	for _, n := range t.needs {
+		if n.outcome == open {
+			size += n.Size
+		}
+	}
+	r.watch.ImageBegun(t.image.Name, t.pending, size)
 }
 
 // settle notes what became of a need, unless it failed, and tells of the images
 // that are done.
 func (r *run) settle(n *need, became outcome, err error) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	n.outcome, n.err = became, err
 	if err != nil {
 		n.outcome = failed
@@ -94,20 +117,15 @@ func (r *run) settle(n *need, became outcome, err error) {
 	for _, t := range n.tasks {
 		t.pending--
 		t.to = time.Now()
-	}
-	r.mu.Unlock()
-	for _, t := range n.tasks {
 		r.tell(t)
 	}
 }
 
-// tell says that an image is done, if it is.
+// tell says that an image is done, if it is. The lock is held.
 func (r *run) tell(t *task) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if t.pending == 0 && !t.told {
+	if t.ready && t.pending == 0 && !t.told {
 		t.told = true
-		r.watch.ImageDone(t.result())
+		r.watch.ImageDone(r.result(t))
 	}
 }
 
@@ -136,7 +154,7 @@ func (r *run) follow(ctx context.Context, b Blob) error {
 	whole := false
 	for next := int64(0); !whole && next < max(b.Size, 1); {
 		last := max(min(next+step, b.Size)-1, 0)
-		err := r.persist(ctx, what, func(ctx context.Context) (err error) {
+		err := r.persist(ctx, r.fetches.pause, what, func(ctx context.Context) (err error) {
 			whole, err = r.cache.probe(ctx, b, last, done)
 			return err
 		})

@@ -11,56 +11,94 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// lookup finds out what the images consist of, and what of it is here. All is
-// looked up before anything is fetched: so mistakes show at once, and it is
-// known how much there is to do.
-func (r *run) lookup(ctx context.Context) {
-	r.found(len(r.images))
-	each(r, r.images, func(t *task) {
-		begun := time.Now()
-		blobs, err := r.describe(ctx, t)
-		t.looking = time.Since(begun)
-		if err != nil {
-			t.err = err
-		}
-		r.found(len(blobs))
-		for _, b := range blobs {
-			t.needs = append(t.needs, claim{need: &need{Blob: b}})
-		}
-		r.lookedUp()
-	})
-	r.share()
-	each(r, r.order, func(n *need) {
-		is, err := r.isHere(ctx, n)
-		r.mu.Lock()
-		switch {
-		case err != nil:
-			n.outcome, n.err = failed, err
-		case is:
-			n.outcome = here
-		}
-		r.mu.Unlock()
-		r.lookedUp()
-	})
+// lookup finds out what an image consists of, and what of it is here.
+func (r *run) lookup(ctx context.Context, t *task) {
+	t.began = time.Now()
+	blobs, err := r.describe(ctx, t)
+	for _, n := range r.claim(ctx, t, blobs, err) {
+		r.lookups.add(func() { r.locate(ctx, n) })
+	}
+	r.lookedUp()
 }
 
-// share makes one need of those that several images have.
-func (r *run) share() {
-	for _, t := range r.images {
-		for i := range t.needs {
-			c := &t.needs[i]
-			known := r.needs[c.key()]
-			if known == nil {
-				known, c.first = c.need, true
-				r.needs[c.key()] = known
-				r.order = append(r.order, known)
-			} else {
-				r.lookedUp()
-			}
-			c.need = known
-			known.tasks = append(known.tasks, t)
+// claim notes what an image needs, and returns what no image before needs, too.
+func (r *run) claim(ctx context.Context, t *task, blobs []Blob, err error) []*need {
+	r.found(len(blobs))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.err = err
+	var fresh []*need
+	shared := 0
+	for _, b := range blobs {
+		n := &need{Blob: b}
+		if known := r.needs[n.key()]; known != nil {
+			n = known
+			shared++
+		} else {
+			r.needs[n.key()] = n
+			fresh = append(fresh, n)
+		}
+		t.needs = append(t.needs, n)
+		n.tasks = append(n.tasks, t)
+		n.first = earlier(n.first, t)
+		r.first[b.Digest] = earlier(r.first[b.Digest], t)
+		switch n.outcome {
+		case unknown:
+			t.unknown++
+		case open:
+			t.pending++
 		}
 	}
+	if t.unknown == 0 {
+		r.ready(ctx, t)
+	}
+	r.count(shared, 0)
+	return fresh
+}
+
+// locate finds out whether a blob is here.
+func (r *run) locate(ctx context.Context, n *need) {
+	is, err := r.isHere(ctx, n)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err != nil:
+		n.outcome, n.err = failed, err
+	case is:
+		n.outcome = here
+	default:
+		n.outcome = open
+	}
+	for _, t := range n.tasks {
+		t.unknown--
+		if n.outcome == open {
+			t.pending++
+		}
+		if t.unknown == 0 {
+			r.ready(ctx, t)
+		}
+	}
+	r.count(1, 0)
+}
+
+// ready has what is not here of an image fetched, now that all of it is known.
+// The lock is held.
+func (r *run) ready(ctx context.Context, t *task) {
+	t.looking = time.Since(t.began)
+	t.ready = true
+	if r.opt.DryRun {
+		return
+	}
+	for _, n := range t.needs {
+		switch {
+		case n.outcome != open:
+		case n.begun:
+			r.begin(t)
+		case !n.queued:
+			r.queue(ctx, n)
+		}
+	}
+	r.tell(t)
 }
 
 // isHere says whether the cache has a blob. In a real run an answer that is an
@@ -72,7 +110,7 @@ func (r *run) isHere(ctx context.Context, n *need) (is bool, err error) {
 		return err
 	}
 	if r.opt.DryRun {
-		err = r.persist(ctx, n.Repository+" "+short(n.Digest), try)
+		err = r.persist(ctx, r.lookups.pause, n.Repository+" "+short(n.Digest), try)
 	} else if err = try(ctx); ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
@@ -121,7 +159,7 @@ func (d *description) add(ctx context.Context, ref string, depth int) error {
 	repository := d.task.image.Repository
 	var payload []byte
 	var mediaType string
-	err := d.persist(ctx, d.task.image.Name, func(ctx context.Context) (err error) {
+	err := d.persist(ctx, d.lookups.pause, d.task.image.Name, func(ctx context.Context) (err error) {
 		payload, mediaType, err = d.cache.manifest(ctx, repository, ref)
 		return err
 	})
@@ -181,12 +219,20 @@ func (d *description) addBlobs(blobs []v1.Descriptor) {
 }
 
 // found and lookedUp count.
-func (r *run) found(n int) { r.count(0, n) }
-func (r *run) lookedUp()   { r.count(1, 0) }
-
-func (r *run) count(looked, known int) {
+func (r *run) found(n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.count(0, n)
+}
+
+func (r *run) lookedUp() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.count(1, 0)
+}
+
+// count needs the lock.
+func (r *run) count(looked, known int) {
 	r.looked += looked
 	r.known += known
 	r.watch.LookedUp(r.looked, r.known)

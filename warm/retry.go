@@ -18,8 +18,8 @@ const (
 )
 
 // persist tries until it works, has failed in a way that won't pass, or often
-// enough.
-func (r *run) persist(ctx context.Context, what string, try func(context.Context) error) error {
+// enough. pause is how it waits in between.
+func (r *run) persist(ctx context.Context, pause func(context.Context, time.Duration) error, what string, try func(context.Context) error) error {
 	pauses := backoff.ExponentialBackOff{
 		InitialInterval: time.Second, MaxInterval: 15 * time.Second, Multiplier: 2, RandomizationFactor: 0.2,
 	}
@@ -40,12 +40,12 @@ func (r *run) persist(ctx context.Context, what string, try func(context.Context
 			}
 			return err
 		}
-		pause := max(pauses.NextBackOff(), after(err))
-		if pause > maxAfter {
-			return fmt.Errorf("%w; it wants to be asked again in %s", err, pause)
+		in := max(pauses.NextBackOff(), after(err))
+		if in > maxAfter {
+			return fmt.Errorf("%w; it wants to be asked again in %s", err, in)
 		}
-		r.watch.Retrying(what, err, pause)
-		if err := sleep(ctx, pause); err != nil {
+		r.watch.Retrying(what, err, in)
+		if err := pause(ctx, in); err != nil {
 			return err
 		}
 	}

@@ -43,7 +43,7 @@ func TestRunFetchesWhatIsNotHere(t *testing.T) {
 		f.image(t, "quay.io/a", "1", shared, own)
 		f.image(t, "quay.io/b", "1", shared)
 		f.image(t, "quay.io/a", "2", shared)
-		first := f.run(t, Options{}, "quay.io/a:1", "quay.io/b:1", "quay.io/a:2")
+		first := f.run(t, Options{Jobs: 1}, "quay.io/a:1", "quay.io/b:1", "quay.io/a:2")
 		require.Zero(t, first.Failed())
 		const config = int64(len("config of quay.io/a1"))
 		a, b, other := first.Images[0], first.Images[1], first.Images[2]
@@ -52,6 +52,7 @@ func TestRunFetchesWhatIsNotHere(t *testing.T) {
 		require.Equal(t, a.Size, a.Fetched)
 		require.Zero(t, a.Here)
 		require.Equal(t, config, other.Fetched)
+		require.Equal(t, shared.Size, b.Here, "it came along")
 		require.Equal(t, shared.Size, other.Here, "the layer counts for the image that came first")
 		require.Equal(t, 2, b.Blobs)
 		// Each at the end of a step, and the last byte.
@@ -80,13 +81,9 @@ func TestRunFetchesABlobOnceForAllRepositories(t *testing.T) {
 		layer := f.blob([]byte("layer"))
 		f.image(t, "quay.io/a", "1", layer)
 		f.image(t, "quay.io/b", "1", layer)
-		// The real cache says so of its own accord.
-		f.fail(http.MethodHead, "quay.io/b/blobs/"+layer.Digest.String(), nil, func(*http.Request) (*http.Response, error) {
-			return response(http.StatusOK, accesslog.Revalidated, nil), nil
-		})
 		report := f.run(t, Options{}, "quay.io/a:1", "quay.io/b:1")
 		require.Zero(t, report.Failed())
-		require.Equal(t, layer.Size, report.Images[1].Here)
+		require.Equal(t, layer.Size, report.Images[0].Here+report.Images[1].Here)
 		require.Equal(t, 1, f.count(http.MethodGet, layer.Digest.String()))
 	})
 }
@@ -103,6 +100,10 @@ func TestDryRunFetchesNoBlob(t *testing.T) {
 		for _, r := range f.requests {
 			require.False(t, r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/"), "%s", r.URL)
 		}
+
+		f.image(t, "quay.io/b", "1", here, missing)
+		report = f.run(t, Options{DryRun: true}, "quay.io/a:1", "quay.io/b:1")
+		require.Equal(t, here.Size+missing.Size, report.Images[1].Here, "it will be here then")
 
 		lost := f.blob([]byte("lost"))
 		f.image(t, "quay.io/a", "2", lost)
@@ -315,6 +316,98 @@ func TestRunWantsACache(t *testing.T) {
 	})
 }
 
+// An upstream that is down holds up only its own images.
+func TestRunFetchesWhileOthersFail(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fakeCache) {
+		down := func(*http.Request) (*http.Response, error) {
+			return refusal(503, "UNAVAILABLE", "upstream is down"), nil
+		}
+		var names []string
+		for _, name := range []string{"down.io/a:1", "down.io/b:1", "down.io/c:1"} {
+			names = append(names, name)
+			for range tries {
+				f.fail(http.MethodGet, "/"+strings.Replace(name, ":", "/manifests/", 1), down)
+			}
+		}
+		f.image(t, "quay.io/a", "1", f.blob([]byte("layer")))
+		watch := &recorder{}
+		report := f.run(t, Options{Jobs: 1, Watcher: watch}, append(names, "quay.io/a:1")...)
+		require.Equal(t, 3, report.Failed())
+		require.NoError(t, report.Images[3].Err)
+		require.True(t, watch.early, "the good one was fetched before the others were given up")
+		require.Equal(t, "quay.io/a:1", watch.done[0])
+		require.Less(t, report.Took, time.Minute, "they fail side by side")
+	})
+}
+
+// Blobs that can't be had hold up no others.
+func TestRunFetchesWhileOtherBlobsFail(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fakeCache) {
+		bad, good := f.blob([]byte("bad")), f.blob([]byte("good"))
+		f.image(t, "down.io/a", "1", bad)
+		f.image(t, "quay.io/a", "1", good)
+		for range tries {
+			f.fail(http.MethodGet, bad.Digest.String(), func(*http.Request) (*http.Response, error) {
+				return refusal(503, "UNAVAILABLE", "upstream is down"), nil
+			})
+		}
+		watch := &recorder{}
+		report := f.run(t, Options{Jobs: 1, Watcher: watch}, "down.io/a:1", "quay.io/a:1")
+		require.Equal(t, 1, report.Failed())
+		require.Equal(t, []string{"quay.io/a:1", "down.io/a:1"}, watch.done)
+	})
+}
+
+// A blob that another image of the list has failed to get, or has got, is not
+// asked for anew when an image is looked up late.
+func TestRunSharesWithImagesThatAreLookedUpLate(t *testing.T) {
+	for name, lost := range map[string]bool{"got": false, "lost": true} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, f *fakeCache) {
+				layer := f.blob([]byte("layer"))
+				f.image(t, "quay.io/a", "1", layer)
+				f.image(t, "quay.io/a", "2", layer)
+				if lost {
+					delete(f.blobs, layer.Digest)
+				}
+				f.fail(http.MethodGet, "/manifests/1", func(*http.Request) (*http.Response, error) {
+					return refusal(503, "UNAVAILABLE", "not now"), nil
+				})
+				watch := &recorder{}
+				report := f.run(t, Options{Watcher: watch}, "quay.io/a:1", "quay.io/a:2")
+				require.Equal(t, []string{"quay.io/a:2", "quay.io/a:1"}, watch.done)
+				require.Equal(t, 1, f.count(http.MethodGet, layer.Digest.String()))
+				if lost {
+					require.Equal(t, 2, report.Failed())
+					return
+				}
+				require.Zero(t, report.Failed())
+				require.Equal(t, report.Images[0].Size, report.Images[0].Fetched, "counted for the first in the list")
+				require.Equal(t, layer.Size, report.Images[1].Here)
+			})
+		})
+	}
+}
+
+// The other repository has to be asked about in its own name when the first had
+// no luck, and that counts.
+func TestRunTriesABlobForTheNextRepository(t *testing.T) {
+	inBubble(t, func(t *testing.T, f *fakeCache) {
+		layer := f.blob([]byte("layer"))
+		f.image(t, "quay.io/a", "1", layer)
+		f.image(t, "quay.io/b", "1", layer)
+		f.fail(http.MethodGet, "quay.io/a/blobs/"+layer.Digest.String(), func(*http.Request) (*http.Response, error) {
+			return refusal(403, "DENIED", "not for you"), nil
+		})
+		watch := &recorder{}
+		report := f.run(t, Options{Jobs: 1, Watcher: watch}, "quay.io/a:1", "quay.io/b:1")
+		require.ErrorContains(t, report.Images[0].Err, "not for you")
+		require.NoError(t, report.Images[1].Err)
+		const config = int64(len("config of quay.io/a1"))
+		require.Equal(t, 2*(config+layer.Size), watch.sizes[len(watch.sizes)-1])
+	})
+}
+
 func TestRunIsInterrupted(t *testing.T) {
 	inBubble(t, func(t *testing.T, f *fakeCache) {
 		first, second := f.blob([]byte("first")), f.blob([]byte("second"))
@@ -345,15 +438,20 @@ func TestRunKeepsToItsJobs(t *testing.T) {
 			f.image(t, "quay.io/"+name, "1", f.blob([]byte(name)))
 			names = append(names, "quay.io/"+name+":1")
 		}
-		// Each GET of a layer takes a second, so that they meet.
+		// Each lookup and each fetch takes a second, so that they meet.
+		slow := func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return nil, nil
+		}
 		for d := range f.blobs {
-			f.fail(http.MethodGet, d.String(), func(*http.Request) (*http.Response, error) {
-				time.Sleep(time.Second)
-				return nil, nil
-			})
+			f.fail(http.MethodGet, d.String(), slow)
+		}
+		for range names {
+			f.fail(http.MethodGet, "/manifests/1", slow)
 		}
 		require.Zero(t, f.run(t, Options{Jobs: 3}, names...).Failed())
-		require.Equal(t, 3, f.most)
+		require.Equal(t, 3, f.manifestLoad.most)
+		require.Equal(t, 3, f.blobLoad.most)
 	})
 }
 
@@ -444,14 +542,23 @@ func TestRunOfAnEndlessIndex(t *testing.T) {
 type recorder struct {
 	Unwatched
 	mu    sync.Mutex
-	size  int64
+	sizes []int64
 	begun []string
 	done  []string
 	at    []int64
 	ended int
+	// early says that a blob ended while others were looked up.
+	early   bool
+	looking bool
 }
 
-func (r *recorder) Fetching(size int64) { r.size = size }
+func (r *recorder) LookedUp(done, known int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looking = done < known
+}
+
+func (r *recorder) Fetching(size int64) { r.sizes = append(r.sizes, size) }
 func (r *recorder) ImageBegun(name string, _ int, _ int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -471,6 +578,7 @@ func (r *recorder) BlobDone(Blob, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended++
+	r.early = r.early || r.looking
 }
 
 func TestRunTellsHowFarItIs(t *testing.T) {
@@ -481,9 +589,9 @@ func TestRunTellsHowFarItIs(t *testing.T) {
 		watch := &recorder{}
 		f.run(t, Options{Jobs: 1, Watcher: watch}, "quay.io/a:1", "quay.io/b:1", "quay.io/none:1")
 		const config = int64(len("config of quay.io/a1"))
-		require.Equal(t, layer.Size+2*config, watch.size, "the layer comes once")
+		require.Equal(t, []int64{config, config + layer.Size, layer.Size + 2*config}, watch.sizes, "the layer comes once")
 		require.Equal(t, []string{"quay.io/a:1", "quay.io/b:1"}, watch.begun)
-		require.Equal(t, []string{"quay.io/none:1", "quay.io/a:1", "quay.io/b:1"}, watch.done)
+		require.ElementsMatch(t, []string{"quay.io/none:1", "quay.io/a:1", "quay.io/b:1"}, watch.done)
 		require.Equal(t, []int64{config, step, 2 * step, 2*step + 1}, watch.at[:4])
 		require.GreaterOrEqual(t, watch.ended, 3)
 	})

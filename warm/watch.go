@@ -17,13 +17,13 @@ type Blob struct {
 // Watcher is told how far a run is, by many goroutines at once.
 type Watcher interface {
 	// LookedUp says how many of the manifests and blobs known so far are looked
-	// up.
+	// up. When done is known, all are.
 	LookedUp(done, known int)
-	// Fetching says how many bytes are going to be fetched in all. It comes
-	// once, ahead of the first image and blob, and not in a dry run.
+	// Fetching says how many bytes are to be fetched of what is looked up so
+	// far: it comes again as that grows, and not in a dry run.
 	Fetching(size int64)
 	// ImageBegun comes when the first blob of an image is about to be fetched,
-	// with how many there are and their size.
+	// with how many there are and their size. Others may still be looked up.
 	ImageBegun(name string, blobs int, size int64)
 	// ImageDone comes once for every image, but not in a dry run.
 	ImageDone(result Result)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -22,10 +23,16 @@ type warmBars struct {
 	total   *mpb.Bar
 	bars    map[warm.Blob]*mpb.Bar
 	tally   warmTally
+	// growing says that the total is not known. It is for what is drawn while
+	// the lock is held.
+	growing atomic.Bool
 }
 
-// totalLast keeps the bar for all below the others.
-const totalLast = 1 << 30
+// Below the bars of the blobs is that of the lookups, and last that for all.
+const (
+	lookingLast = 1<<30 + iota
+	totalLast
+)
 
 func newWarmBars(out io.Writer) *warmBars {
 	return &warmBars{
@@ -41,8 +48,14 @@ func (b *warmBars) say(line string) {
 func (b *warmBars) LookedUp(done, known int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.tally.looked, b.tally.known = done, known
+	b.growing.Store(b.tally.looking())
+	if !b.tally.looking() {
+		b.drop(&b.looking)
+		return
+	}
 	if b.looking == nil {
-		b.looking = b.drawn.AddBar(0, mpb.PrependDecorators(decor.Name("looking up")),
+		b.looking = b.drawn.AddBar(0, mpb.BarPriority(lookingLast), mpb.PrependDecorators(decor.Name("looking up")),
 			mpb.AppendDecorators(decor.CountersNoUnit(" %d of %d")))
 	}
 	b.looking.SetTotal(int64(known), false)
@@ -52,18 +65,39 @@ func (b *warmBars) LookedUp(done, known int) {
 func (b *warmBars) Fetching(size int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.drop(&b.looking)
-	b.tally.start(size)
-	if size > 0 {
-		b.total = b.drawn.AddBar(size, mpb.BarPriority(totalLast),
+	b.tally.grow(size)
+	if b.total == nil && size > 0 {
+		b.total = b.drawn.AddBar(0, // it ends when we say so: what it is out of grows
+			mpb.BarPriority(totalLast),
 			mpb.PrependDecorators(decor.Name("total", decor.WCSyncSpaceR)),
 			mpb.AppendDecorators(
-				decor.Percentage(decor.WC{W: 5}),
-				decor.CountersKibiByte("  % .1f of % .1f"),
+				b.unlessGrowing(decor.Percentage(decor.WC{W: 5})),
+				decor.Any(b.amounts),
 				decor.AverageSpeed(decor.SizeB1024(0), "  % .1f"),
-				decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO), decor.Name(" left"),
+				b.unlessGrowing(decor.Name("  ")), b.unlessGrowing(decor.AverageETA(decor.ET_STYLE_GO)), b.unlessGrowing(decor.Name(" left")),
 			))
 	}
+	b.draw()
+}
+
+// amounts is how much there is of all that is known.
+func (b *warmBars) amounts(s decor.Statistics) string {
+	of := "of"
+	if b.growing.Load() {
+		of = "of at least"
+	}
+	return fmt.Sprintf("  % .1f %s % .1f", decor.SizeB1024(s.Current), of, decor.SizeB1024(s.Total))
+}
+
+// unlessGrowing leaves out what makes no sense while the total is not known.
+func (b *warmBars) unlessGrowing(d decor.Decorator) decor.Decorator {
+	return decor.Any(func(s decor.Statistics) string {
+		if b.growing.Load() {
+			return ""
+		}
+		text, _ := d.Decor(s)
+		return text
+	})
 }
 
 // drop takes a bar off the screen.
@@ -121,7 +155,7 @@ func (b *warmBars) BlobDone(blob warm.Blob, err error) {
 // draw brings the bar for all up to date.
 func (b *warmBars) draw() {
 	if b.total != nil {
-		b.total.SetTotal(b.tally.size, false)
+		b.total.SetTotal(b.tally.total(), false)
 		b.total.SetCurrent(b.tally.done())
 	}
 }

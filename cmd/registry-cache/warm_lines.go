@@ -9,18 +9,35 @@ import (
 	"registrycache/warm"
 )
 
-// warmTally adds up how far the fetches are. Its owner guards it.
+// warmTally adds up how far it is. Its owner guards it.
 type warmTally struct {
+	// looked up of known.
+	looked, known int
+	// begun is when the first blob was known that is to be fetched.
 	begun time.Time
 	size  int64
 	at    map[warm.Blob]int64
-	// ended is what came of the blobs that are no longer at work.
-	ended int64
+	// ended is what came of the blobs that are no longer at work, and lost the
+	// size of those that failed.
+	ended, lost int64
 }
 
-func (t *warmTally) start(size int64) {
-	t.begun, t.size, t.at = time.Now(), size, map[warm.Blob]int64{}
+// grow takes note of how much there is to fetch.
+func (t *warmTally) grow(size int64) {
+	if t.at == nil {
+		t.begun, t.at = time.Now(), map[warm.Blob]int64{}
+	}
+	t.size = size
 }
+
+// looking says whether there may be more to fetch than is known.
+func (t *warmTally) looking() bool { return t.looked < t.known }
+
+// fetching says whether there is anything to fetch so far.
+func (t *warmTally) fetching() bool { return t.at != nil }
+
+// total is how much comes in all, as far as is known.
+func (t *warmTally) total() int64 { return t.size - t.lost }
 
 func (t *warmTally) done() int64 {
 	sum := t.ended
@@ -35,7 +52,7 @@ func (t *warmTally) end(b warm.Blob, err error) {
 	if err == nil {
 		t.ended += b.Size
 	} else {
-		t.size -= b.Size
+		t.lost += b.Size
 	}
 }
 
@@ -47,9 +64,8 @@ type warmLines struct {
 	stop chan struct{}
 	over sync.WaitGroup
 
-	mu            sync.Mutex
-	looked, known int
-	tally         warmTally
+	mu    sync.Mutex
+	tally warmTally
 }
 
 func newWarmLines(out io.Writer) *warmLines {
@@ -65,7 +81,7 @@ func (l *warmLines) nowAndThen() {
 		select {
 		case now := <-ticker.C:
 			l.mu.Lock()
-			if l.known > 0 {
+			if l.tally.known > 0 {
 				l.print("%s", l.how(now))
 			}
 			l.mu.Unlock()
@@ -77,16 +93,25 @@ func (l *warmLines) nowAndThen() {
 
 // how says how far it is, with rate and time left once there is one.
 func (l *warmLines) how(now time.Time) string {
-	if l.tally.at == nil {
-		return fmt.Sprintf("looked up %d of %d", l.looked, l.known)
+	t := &l.tally
+	looked := fmt.Sprintf("looked up %d of %d", t.looked, t.known)
+	done, size := t.done(), t.total()
+	rate := float64(done) / now.Sub(t.begun).Seconds()
+	switch {
+	case t.looking() && !t.fetching():
+		return looked
+	case t.looking():
+		text := fmt.Sprintf("fetched %s of at least %s", sizeText(done), sizeText(size))
+		if rate >= 1 {
+			text += fmt.Sprintf(", %s/s", sizeText(int64(rate)))
+		}
+		return text + "; " + looked
 	}
-	done, size := l.tally.done(), l.tally.size
 	text := fmt.Sprintf("fetched %s of %s", sizeText(done), sizeText(size))
 	if size > 0 {
 		text += fmt.Sprintf(", %d %%", done*100/size)
 	}
-	seconds := now.Sub(l.tally.begun).Seconds()
-	if rate := float64(done) / seconds; rate >= 1 {
+	if rate >= 1 {
 		left := time.Duration(float64(size-done) / rate * float64(time.Second))
 		text += fmt.Sprintf(", %s/s, %s left", sizeText(int64(rate)), left.Round(time.Second))
 	}
@@ -100,13 +125,13 @@ func (l *warmLines) print(format string, args ...any) {
 func (l *warmLines) LookedUp(done, known int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.looked, l.known = done, known
+	l.tally.looked, l.tally.known = done, known
 }
 
 func (l *warmLines) Fetching(size int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tally.start(size)
+	l.tally.grow(size)
 }
 
 func (l *warmLines) ImageBegun(name string, blobs int, size int64) {

@@ -238,7 +238,11 @@ func TestWarmLines(t *testing.T) {
 		l.LookedUp(3, 10)
 		time.Sleep(meterEvery)
 		synctest.Wait()
+		l.Fetching(someBlob.Size / 2)
+		time.Sleep(meterEvery)
+		synctest.Wait()
 		l.Fetching(someBlob.Size)
+		l.LookedUp(10, 10)
 		l.ImageBegun("quay.io/a:1", 1, someBlob.Size)
 		l.BlobBegun(someBlob)
 		l.BlobAt(someBlob, 50<<20)
@@ -252,9 +256,10 @@ func TestWarmLines(t *testing.T) {
 		l.ImageDone(someReport().Images[2])
 		l.end()
 		require.Equal(t, `looked up 3 of 10
+fetched 0 B of at least 50 MiB; looked up 3 of 10
 quay.io/a:1: fetching 1 blob, 100 MiB
 quay.io/a sha256:1: 503 Service?Unavailable; again in 2s
-fetched 50 MiB of 100 MiB, 50 %, 5.0 MiB/s, 10s left
+fetched 50 MiB of 100 MiB, 50 %, 2.5 MiB/s, 20s left
 quay.io/a:1: done, 2.0 MiB in 1.5s
 b: already here, 10 B
 c: failed: 404 Not? Found
@@ -265,7 +270,7 @@ c: failed: 404 Not? Found
 // What failed is not among what is left.
 func TestWarmTally(t *testing.T) {
 	var tally warmTally
-	tally.start(3 * someBlob.Size)
+	tally.grow(3 * someBlob.Size)
 	other, third := someBlob, someBlob
 	other.Repository, third.Repository = "quay.io/b", "quay.io/c"
 	tally.at[someBlob], tally.at[other], tally.at[third] = 10, 20, 30
@@ -273,17 +278,21 @@ func TestWarmTally(t *testing.T) {
 	tally.end(someBlob, nil)
 	tally.end(other, errors.New("failed"))
 	require.Equal(t, someBlob.Size+30, tally.done())
-	require.Equal(t, 2*someBlob.Size, tally.size)
+	require.Equal(t, 2*someBlob.Size, tally.total())
+	tally.grow(4 * someBlob.Size)
+	require.Equal(t, 3*someBlob.Size, tally.total(), "it grows, and what failed stays out")
 }
 
 // The bars come to an end at whatever point the run does.
 func TestWarmBarsEnd(*testing.T) {
-	for steps := range 7 {
+	for steps := range 9 {
 		var out bytes.Buffer
 		b := newWarmBars(&out)
 		for i, step := range []func(){
 			func() { b.LookedUp(1, 2) },
 			func() { b.Fetching(someBlob.Size) },
+			func() { b.Fetching(2 * someBlob.Size) },
+			func() { b.LookedUp(2, 2) },
 			func() { b.BlobBegun(someBlob); b.BlobBegun(warm.Blob{}) },
 			func() { b.BlobAt(someBlob, 50); b.BlobAt(someBlob, someBlob.Size) },
 			func() { b.Retrying("x", errors.New("y"), time.Second) },
