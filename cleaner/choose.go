@@ -75,7 +75,9 @@ func (p *plan) choose(g goal, remove func([]choice) (gone []bool)) (missing int6
 }
 
 // pass removes what due says is due. When it is asked, what it chose before
-// counts as gone; if it was not, others may be due instead.
+// counts as gone; as soon as it turns out that something was not, others may be
+// due instead, and they are looked for from the start, since a manifest that was
+// passed over is before what it needs.
 func (c *chooser) pass(order []int32, due func(i int32) (Why, bool)) {
 	for again := true; again; again = c.refused && !c.stopped {
 		c.refused = false
@@ -88,11 +90,11 @@ func (c *chooser) pass(order []int32, due func(i int32) (Why, bool)) {
 				continue
 			}
 			c.add(choice{i, why})
-			if len(c.batch) == maxBatch {
-				c.flush()
+			if len(c.batch) < maxBatch {
+				continue
 			}
-			if c.stopped {
-				return
+			if c.flush(); c.refused || c.stopped {
+				break
 			}
 		}
 		c.flush()

@@ -174,6 +174,32 @@ func TestAnEvictionMakesUpForWhatStays(t *testing.T) {
 	require.Equal(t, "cd", evicted(v, goal{quotas: []int64{20}}, "a", "b"))
 }
 
+// Quotas are reached one after the other. When more has to go for one of them
+// because something stayed, what was passed over before is first.
+func TestWhatStaysBreaksNoImageOfAnotherQuota(t *testing.T) {
+	const stays, manifest, layer, others = 0, 1, 2, 3
+	p := &plan{taken: 100, quota: []int{-1, 0, 1}, needs: []images.Need{{From: manifest, To: layer}}}
+	for used := range int64(3) {
+		p.blobs = append(p.blobs, blob{10, 1 + 2*used})
+		p.owner = append(p.owner, 1)
+	}
+	for range maxBatch {
+		p.blobs = append(p.blobs, blob{10, 4})
+		p.owner = append(p.owner, 2)
+	}
+	var order []int32
+	p.choose(goal{quotas: []int64{10, 10 * maxBatch}}, func(batch []choice) []bool {
+		gone := make([]bool, len(batch))
+		for n, one := range batch {
+			if gone[n] = one.blob != stays; gone[n] && one.blob < others {
+				order = append(order, one.blob)
+			}
+		}
+		return gone
+	})
+	require.Equal(t, []int32{manifest}, order)
+}
+
 func lastUseOf(v *plan, i int) int64 {
 	lastUse, _ := v.age()
 	return lastUse[i]
