@@ -235,6 +235,17 @@ func TestCleanLeavesTheNewAndFillsAlone(t *testing.T) {
 	require.FileExists(t, fill)
 }
 
+// Nor does a clock that was wrong once keep anything for years.
+func TestCleanEvictsWhatLandedInTheFuture(t *testing.T) {
+	s := newStore(t)
+	future, used := s.layer(t, "future", 0), s.layer(t, "used", 1)
+	setLanded(t, s, future, time.Now().AddDate(10, 0, 0))
+	r := s.run(t, config.Cleaner{MaxSize: 1})
+	require.Zero(t, r.Missing)
+	require.False(t, s.here(future))
+	require.False(t, s.here(used))
+}
+
 func TestCleanKeepsWhatAManifestThatHasJustLandedNeeds(t *testing.T) {
 	s := newStore(t)
 	needed, other := s.layer(t, "needed", 100), s.layer(t, "other", 100)

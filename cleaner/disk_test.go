@@ -39,7 +39,7 @@ func TestItCleansAtOnceWhenTheDiskIsShort(t *testing.T) {
 			}
 			return images.Disk{Size: 10000 << 10, Free: free.Load()}, nil
 		}
-		// In the bubble it is the year 2000, and all in the store too new.
+		// In the bubble it is the year 2000, and all uses would be to come.
 		c.now = func() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }
 		done := make(chan struct{})
 		updates := make(chan config.Cleaner)

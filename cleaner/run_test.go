@@ -119,11 +119,11 @@ func TestNewSettingsHoldAtOnce(t *testing.T) {
 	})
 }
 
-// In the bubble it is the year 2000, and whatever is in a store too new.
 func TestWhatIsTooNewIsLookedAtAgainSoon(t *testing.T) {
 	s := newStore(t)
-	s.layer(t, "a", 100)
+	d := s.layer(t, "a", 100)
 	synctest.Test(t, func(t *testing.T) {
+		setLanded(t, s, d, time.Now()) // the year 2000
 		r := start(t, config.Cleaner{StoreDir: s.dir, MaxSize: 1, RunEvery: time.Hour})
 		defer r.stop()
 		r.after(0, 1)

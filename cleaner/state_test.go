@@ -68,7 +68,7 @@ func stateOf(t *testing.T, s *madeStore, set config.Cleaner, disk func()) *state
 		disk()
 		return images.Disk{Size: 1 << 30, Free: 1 << 29}, nil
 	}
-	// In the bubble it is the year 2000, and all in the store too new.
+	// In the bubble it is the year 2000, and all uses would be to come.
 	c.now = func() time.Time { return time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC) }
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})

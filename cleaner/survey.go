@@ -14,6 +14,11 @@ import (
 // may not have linked it yet, nor fetched the rest of the image.
 const youngAge = time.Minute
 
+// wrongClock is how far ahead of a survey a blob can't have landed: more than a
+// survey takes. One that says so would be too new for as long as a clock was
+// wrong, which may be years.
+const wrongClock = 24 * time.Hour
+
 // survey is one look at all of the store.
 type survey struct {
 	usage
@@ -59,9 +64,9 @@ func (s *survey) plan(ctx context.Context, set config.Cleaner) (p *plan, young i
 	if err := s.keep(p, set); err != nil {
 		return nil, 0, err
 	}
-	before := s.now.Add(-youngAge).UnixNano()
+	before, after := s.now.Add(-youngAge).UnixNano(), s.now.Add(wrongClock).UnixNano()
 	for i, b := range s.Blobs {
-		if b.Landed > before {
+		if b.Landed > before && b.Landed < after {
 			young += b.Allocated
 			p.keep(int32(i))
 		}
