@@ -139,6 +139,26 @@ func TestUnknownSizeSurvivesADrop(t *testing.T) {
 	})
 }
 
+// Where nothing but the end of the body tells the size, a broken connection looks
+// like it.
+func TestUnknownSizeAndAnEarlyEnd(t *testing.T) {
+	unknown := all(noRanges, func(x *exchange) { x.size = -1 })
+	b := newBench(t, smallOptions)
+	o := newOrigin(randomBytes(300_000))
+	o.script = []func(*exchange){all(unknown, shortAt(100_000))}
+	o.every = unknown
+	r := b.open(t, o, o.digest)
+	require.EqualValues(t, len(o.content), r.Size())
+	requireContent(t, r, o.content)
+	b.requireStored(t, o.content)
+
+	other := newOrigin(randomBytes(300_000))
+	other.every = all(unknown, shortAt(100_000))
+	_, err := b.Open(t.Context(), repo, other.digest, other)
+	require.ErrorIs(t, err, ErrWrongDigest)
+	b.requireNotStored(t, other.digest)
+}
+
 func TestGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, Options{MaxTries: 5})

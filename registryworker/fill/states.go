@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// openLocked lets newcomers in: the upstream has answered.
+// openLocked lets newcomers in: the upstream has answered and the size is known.
 func (t *transfer) openLocked() {
 	if t.schedule.answered {
 		return
@@ -63,6 +63,7 @@ func (t *transfer) settle(outcome error) {
 	close(t.settled)
 	if outcome == nil {
 		t.verified = true
+		t.openLocked()
 		t.wakeReaders()
 	} else if _, ok := errors.AsType[*storeError](outcome); ok {
 		t.endLocked(errDirect)

@@ -144,12 +144,14 @@ func (t *transfer) begin() error {
 	return nil
 }
 
-// learnSize takes the end of a body of unknown length for the blob's.
+// learnSize takes the end of a body of unknown length for the blob's. It may as
+// well be a connection that broke, so nobody is let in before the digest is
+// found right: until then another try goes unnoticed.
 func (t *transfer) learnSize(size int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.size = size
-	t.openLocked()
+	t.wakeVerifier()
 }
 
 // write writes what of p, the bytes just read from a, belongs to the claim, and
