@@ -191,7 +191,7 @@ func TestPrefixAndHeaders(t *testing.T) {
 	require.Equal(t, []string{"GET /mirror/v2/org/app/referrers/" + testDigest.String()}, s.lines())
 	h := s.requests()[0].Header
 	assert.Equal(t, "tester/1", h.Get("User-Agent"))
-	assert.Empty(t, h.Values("Accept-Encoding"))
+	assert.Equal(t, []string{"identity"}, h.Values("Accept-Encoding"))
 	assert.Empty(t, h.Values("Authorization"))
 }
 

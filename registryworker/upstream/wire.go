@@ -120,6 +120,9 @@ func (w *wire) roundTrip(ctx context.Context, l *lane, r request, u *url.URL, au
 		req.Header[name] = values
 	}
 	req.Header.Set("User-Agent", w.userAgent)
+	// Without this field any encoding is as good (RFC 9110 section 12.5.3), and
+	// encoded bytes have another digest.
+	req.Header.Set("Accept-Encoding", "identity")
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
