@@ -32,13 +32,14 @@ func newNameFinder(ctx context.Context, s *Store) *nameFinder {
 
 // of returns the names of the images that need a blob: repository:tag for each
 // tag, or repository@digest.
-func (f *nameFinder) of(d digest.Digest) (names []string) {
+func (f *nameFinder) of(d digest.Digest) []string {
+	names := []string{} // not null in JSON
 	if f.inventory == nil {
-		return nil
+		return names
 	}
 	i, here := f.inventory.Find(d)
 	if !here {
-		return nil
+		return names
 	}
 	above := []int32{i}
 	tops := map[int32]bool{}

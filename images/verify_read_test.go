@@ -66,7 +66,7 @@ func verifiedBy(t *testing.T, pread func(fd int, p []byte, at int64) (int, error
 
 func TestVerifyDropsWhatTheDiskCanNotRead(t *testing.T) {
 	s, d, found := verifiedBy(t, func(int, []byte, int64) (int, error) { return 0, unix.EIO })
-	require.Equal(t, []BadBlob{{Digest: d, Size: 7, Dropped: true}}, found.Bad)
+	require.Equal(t, []BadBlob{{Digest: d, Size: 7, Dropped: true, Images: []string{}}}, found.Bad)
 	require.NoFileExists(t, s.BlobPath(d))
 }
 

@@ -79,7 +79,7 @@ func TestVerifyDropsWhatIsBadAndNothingElse(t *testing.T) {
 		flip:  {Digest: flip, Size: int64(len(large) + 4), Images: both},
 		short: {Digest: short, Size: 4, Content: digest.FromString("shor"), Images: both[1:]},
 		empty: {Digest: empty, Size: 0, Content: nothing, Images: both[:1]},
-		loose: {Digest: loose, Size: 6, Content: digest.FromString("loosex")},
+		loose: {Digest: loose, Size: 6, Content: digest.FromString("loosex"), Images: []string{}},
 	}
 	require.Len(t, found.Bad, len(want))
 	for _, b := range found.Bad {
