@@ -170,6 +170,9 @@ func TestBadConfigFiles(t *testing.T) {
 		"hosted is library":    {"hosted:\n  prefix: library\n", ":2: hosted.prefix: library is where Docker's official images are; choose another prefix"},
 		"hosted clashes":       {"upstreams:\n  quay.io: {aliases: [q]}\nhosted:\n  prefix: q\n", ":4: hosted.prefix: q is a name of the upstream quay.io; choose another prefix"},
 		"push without auth":    {"hosted:\n  prefix: local\n  push: [alice]\n", ": hosted.push: needs REGISTRY_AUTH, without which users can't be told apart"},
+		"pin digest":           {"pin:\n  - quay.io/a@sha256:12\n", `:2: pin[0]: "quay.io/a@sha256:12" has a digest, and what is pinned are repositories and tags; write for example quay.io/a`},
+		"pin without tag":      {"pin:\n  - 'lab.io:5000/a:'\n", `:2: pin[0]: "lab.io:5000/a:" ends where the tag should be; write for example lab.io:5000/a`},
+		"pin upper case":       {"pin:\n  - quay.io/A:V1\n", `:2: pin[0]: "quay.io/A:V1" can't match, since repository names are lower case; write for example quay.io/a`},
 		"pin":                  {"pin:\n  - a\n  - quay.io/\n", `:3: pin[1]: "quay.io/" can't match, since names have no empty parts; write for example quay.io/podman/*`},
 	} {
 		t.Run(name, func(t *testing.T) {

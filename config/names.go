@@ -78,7 +78,7 @@ func (l *loader) loadHosted(file *configFile) {
 
 func (l *loader) loadPins(file *configFile) {
 	for i, pattern := range file.Pin {
-		if err := checkPattern(pattern, "quay.io/podman/*"); err != nil {
+		if err := checkPin(pattern); err != nil {
 			l.mistake(file.at("pin", index(i)), "%v", err)
 		}
 	}

@@ -58,6 +58,34 @@ func checkPattern(pattern, example string) error {
 	return nil
 }
 
+// checkPin checks a pattern for images that stay.
+func checkPin(pattern string) error {
+	const example = "quay.io/podman/*"
+	if err := checkPattern(pattern, example); err != nil {
+		return err
+	}
+	name, _, digest := strings.Cut(pattern, "@")
+	repository, tag, tagged := cutTag(name)
+	switch {
+	case digest:
+		return fmt.Errorf("%q has a digest, and what is pinned are repositories and tags; write for example %s", pattern, name)
+	case tagged && tag == "":
+		return fmt.Errorf("%q ends where the tag should be; write for example %s", pattern, repository)
+	case strings.ToLower(repository) != repository:
+		return fmt.Errorf("%q can't match, since repository names are lower case; write for example %s", pattern, strings.ToLower(repository))
+	}
+	return nil
+}
+
+// cutTag splits a name at the colon of its tag; one before the last slash is
+// that of a port.
+func cutTag(name string) (repository, tag string, tagged bool) {
+	if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+		return name[:i], name[i+1:], true
+	}
+	return name, "", false
+}
+
 // checkRepositoryPattern checks a pattern for the repositories of an upstream.
 func checkRepositoryPattern(pattern string, u *Upstream) error {
 	const example = "podman/*"

@@ -40,7 +40,8 @@ func (l *loader) storedName(pattern string) string {
 		return pattern
 	}
 	u := &l.cfg.Upstreams[i]
-	if u.Library() && rest != "" && rest != "*" && !strings.Contains(rest, "/") {
+	repository, _, _ := cutTag(rest)
+	if u.Library() && rest != "" && repository != "*" && !strings.Contains(rest, "/") {
 		rest = "library/" + rest
 	}
 	if rest == "" {
