@@ -13,7 +13,7 @@ LINT_VERSION := v2.15.0
 .PHONY: build run test unit e2e lint fuzz tools bench bench-tools image clean help
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 build: ## build the static binary, bin/registry-cache
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/registry-cache
