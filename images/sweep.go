@@ -104,6 +104,9 @@ func (w *sweeper) each(path string, pick func(name string) visit) (gone bool, er
 		}
 		return err
 	})
+	if leadsNowhere(err) {
+		return false, nil
+	}
 	if err != nil || left > 0 {
 		return false, err
 	}

@@ -295,6 +295,9 @@ func TestSweepEvictedFindsLayersOfNoImage(t *testing.T) {
 		require.NoError(t, s.Link("quay.io/a/b", images.Layer, d))
 	}
 	require.NoError(t, s.Link("quay.io/c", images.Layer, loose))
+	stray := filepath.Join(dir, "docker/registry/v2/repositories/quay.io/stray/_layers")
+	require.NoError(t, os.MkdirAll(filepath.Dir(stray), 0o755))
+	require.NoError(t, os.WriteFile(stray, nil, 0o600))
 	require.Equal(t, 2, sweepEvicted(t, s, loose).Links)
 	require.True(t, s.HasLink("quay.io/a/b", images.Layer, other))
 	require.False(t, s.HasLink("quay.io/a/b", images.Layer, loose))
