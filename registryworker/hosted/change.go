@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"strconv"
 
@@ -95,7 +96,7 @@ func (h *handler) pledge(q request) error {
 	if d.Algorithm() != digest.Canonical {
 		// Distribution would keep it under its sha256 digest, where nobody would
 		// look who asks what a manifest needs.
-		return errcode.ErrorCodeDigestInvalid.WithMessage("blobs are pushed by their sha256 digest here")
+		return otherAlgorithm("blobs", d)
 	}
 	release, err := h.store.Changing(q.Context())
 	if err != nil {
@@ -103,6 +104,12 @@ func (h *handler) pledge(q request) error {
 	}
 	defer release()
 	return h.keep(q, d)
+}
+
+// otherAlgorithm refuses a push by a digest that nothing here goes by. The
+// distribution spec wants no other than sha256.
+func otherAlgorithm(what string, d digest.Digest) error {
+	return errcode.ErrorCodeDigestInvalid.WithMessage(what + " are pushed by their sha256 digest here, not by " + d.Algorithm().String())
 }
 
 func (h *handler) keep(q request, d digest.Digest) error {
@@ -114,6 +121,10 @@ func (h *handler) keep(q request, d digest.Digest) error {
 // putManifest holds off who would collect what the manifest needs from before
 // it is looked for until it is needed by the manifest.
 func (h *handler) putManifest(a *changed, q request) {
+	if q.digest != "" && q.digest.Algorithm() != digest.Canonical {
+		refuse(a, otherAlgorithm("manifests", q.digest)) // distribution would find it wrong
+		return
+	}
 	payload, err := io.ReadAll(http.MaxBytesReader(a, q.Body, images.MaxManifestSize))
 	if err != nil {
 		if _, large := errors.AsType[*http.MaxBytesError](err); large {
@@ -154,6 +165,12 @@ func (h *handler) unlink(a *changed, q request, k images.Kind) {
 		return
 	}
 	defer release()
+	if q.tag != "" {
+		if _, _, err := h.store.Tag(q.repository, q.tag); errors.Is(err, fs.ErrNotExist) {
+			refuse(a, unknownManifest(q)) // distribution would show its path
+			return
+		}
+	}
 	h.registry.ServeHTTP(a, q.Request)
 	if a.status != http.StatusAccepted || q.digest == "" {
 		return

@@ -101,3 +101,29 @@ func TestManifestsAreChecked(t *testing.T) {
 	assert.Equal(t, "DIGEST_INVALID", a.code(), a.body)
 	assert.Empty(t, listed(t, w))
 }
+
+// The distribution spec wants no other digests than sha256; whoever pushes by one
+// is told so.
+func TestPushesByOtherDigestsAreRefused(t *testing.T) {
+	w := start(t, t.TempDir())
+	content := `{"schemaVersion":2,"mediaType":"` + v1.MediaTypeImageManifest + `"}`
+	d := digest.SHA512.FromString(content)
+	at := w.do("POST", "/v2/local/app/blobs/uploads/", nil).Header.Get("Location")
+	for path, what := range map[string]string{at + "&digest=" + d.String(): "blobs", "/v2/local/app/manifests/" + d.String(): "manifests"} {
+		a := w.do("PUT", path, []byte(content), "Content-Type", v1.MediaTypeImageManifest)
+		assert.Equal(t, 400, a.StatusCode)
+		assert.Equal(t, "DIGEST_INVALID", a.code())
+		assert.Contains(t, a.body, what+" are pushed by their sha256 digest here, not by sha512")
+	}
+}
+
+func TestWhatIsNotThereCanNotBeDeleted(t *testing.T) {
+	w := start(t, t.TempDir())
+	w.push("local/app:1")
+	for _, path := range []string{"/v2/local/app/manifests/2", "/v2/local/none/manifests/1"} {
+		a := w.do("DELETE", path, nil)
+		assert.Equal(t, 404, a.StatusCode)
+		assert.Equal(t, "MANIFEST_UNKNOWN", a.code())
+		assert.NotContains(t, a.body, "docker/registry", "paths of the store are nobody's business")
+	}
+}

@@ -38,7 +38,7 @@ func (h *handler) readManifest(w http.ResponseWriter, q request) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		refuse(w, errcode.ErrorCodeManifestUnknown.WithMessage(q.repository+" has no manifest "+q.tag+q.digest.String()))
+		refuse(w, unknownManifest(q))
 		return
 	case err != nil:
 		h.fail(w, q, err)
@@ -47,6 +47,10 @@ func (h *handler) readManifest(w http.ResponseWriter, q request) {
 	w.Header().Set("Content-Type", mediaType)
 	describe(w, d)
 	http.ServeContent(w, q.Request, "", time.Time{}, bytes.NewReader(payload))
+}
+
+func unknownManifest(q request) error {
+	return errcode.ErrorCodeManifestUnknown.WithMessage(q.repository + " has no manifest " + q.tag + q.digest.String())
 }
 
 func describe(w http.ResponseWriter, d digest.Digest) {
