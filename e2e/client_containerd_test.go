@@ -90,17 +90,7 @@ func TestClientConfigContainerd(t *testing.T) {
 	harness.WriteFile(t, password, "pass:w0rd\n")
 	login := []string{"--insecure", "--username", "puller", "--password-file", password}
 	plain, secure := harness.Cache(t, u), startTLS(t, u, "tls.crt", pair)
-	closed := harness.Start(t, harness.Options{
-		Logins:    map[string]string{"quay.io": harness.Login},
-		Upstreams: map[string]harness.Settings{"quay.io": u.Settings()},
-		Env: map[string]string{
-			"REGISTRY_AUTH": "htpasswd", "REGISTRY_AUTH_HTPASSWD_REALM": "cache",
-			"REGISTRY_AUTH_HTPASSWD_PATH": "{dir}/htpasswd",
-		},
-		Prepare: func(dir string) {
-			harness.WriteFile(t, filepath.Join(dir, "htpasswd"), htpasswd(t, bcrypt.MinCost, "puller", "pass:w0rd"))
-		},
-	})
+	closed := startHtpasswd(t, u, bcrypt.MinCost, "puller", "pass:w0rd")
 	for name, site := range map[string]struct {
 		cache *harness.Appliance
 		flags []string
