@@ -125,6 +125,7 @@ func (h *handler) serve(a *answer, r *http.Request, record *accesslog.Record) {
 		h.outside(a, r, record)
 		return
 	}
+	ignoreRange(r)
 
 	st, target, parseErr, err := h.admit(r, record)
 	if err != nil {

@@ -58,7 +58,7 @@ func TestFreshManifestIsGivenAgain(t *testing.T) {
 		{name: "known already", header: http.Header{"If-None-Match": {`"` + someDigest + `"`}}, status: 304},
 		{name: "another known", header: http.Header{"If-None-Match": {`"x"`}}, status: 200, body: "0123456789"},
 		{name: "range", header: http.Header{"Range": {"bytes=2-3"}}, status: 206, body: "23"},
-		{name: "head of a range", method: http.MethodHead, header: http.Header{"Range": {"bytes=2-3"}}, status: 206},
+		{name: "head of a range", method: http.MethodHead, header: http.Header{"Range": {"bytes=2-3"}}, status: 200},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if tt.path == "" {

@@ -313,8 +313,9 @@ func TestShortcutIsRecordedAsAnyRequest(t *testing.T) {
 	}
 	ignore := cmpopts.IgnoreFields(accesslog.Record{}, "Time", "Duration", "RemoteAddr")
 	assert.Empty(t, cmp.Diff(want, records[1], ignore))
-	want.Status = 206
-	assert.Empty(t, cmp.Diff(want, records[3], ignore))
+	partial := want
+	partial.Status = 206
+	assert.Empty(t, cmp.Diff(partial, records[3], ignore))
 	want.Method, want.Bytes = "HEAD", 0
 	assert.Empty(t, cmp.Diff(want, records[7], ignore))
 	assert.Equal(t, records[1].RemoteAddr, records[3].RemoteAddr, "on the same connection")

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
@@ -187,7 +188,7 @@ func checkName(name string) error {
 			" bytes long, upstream included; at most " + strconv.Itoa(maxName) + " are allowed")
 	case isName(name):
 		return nil
-	case strings.ToLower(name) != name:
+	case strings.ContainsFunc(name, unicode.IsUpper):
 		return errcode.ErrorCodeNameInvalid.WithMessage("the repository name " + quote(name) + " has capitals; names are lower case")
 	case strings.Contains(name, ":"):
 		return errcode.ErrorCodeNameInvalid.WithMessage("the repository name " + quote(name) +

@@ -129,6 +129,7 @@ func TestParseRefuses(t *testing.T) {
 		{"too long only with its upstream", "/v2/" + strings.Repeat("a", 250) + "/manifests/1?ns=quay.io", name, "at most 255"},
 		{"capitals", "/v2/quay.io/Podman/hello/manifests/1", name, "lower case"},
 		{"host in capitals", "/v2/QUAY.io/podman/hello/manifests/1", name, "lower case"},
+		{"no UTF-8", "/v2/quay.io/podman/\xe4/manifests/1", name, "is invalid"},
 		{"colon", "/v2/registry.example.com:5000/a/manifests/1", name, "host_port"},
 		{"leading dash", "/v2/quay.io/-a/manifests/1", name, "invalid"},
 		{"three underscores", "/v2/quay.io/a___b/manifests/1", name, "invalid"},
