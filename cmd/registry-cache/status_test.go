@@ -112,6 +112,16 @@ func TestStatusText(t *testing.T) {
 	require.Empty(t, cmp.Diff(exampleText, got))
 }
 
+// A name of any length leaves the columns behind it where they can be seen.
+func TestStatusTextOfALongName(t *testing.T) {
+	d := exampleStatus()
+	d.Traffic.Busiest[0].Name = "registry.example.com/" + strings.Repeat("team/", 40) + "app:1.2.3"
+	got := string(statusReport{Document: d}.text())
+	require.Contains(t, got, "\nregistry.example.com/team/team/team/team…team/team/team/team/team/team/app:1.2.3  1,200  ")
+	require.Equal(t, strings.Repeat("é", maxImageName), shortened(strings.Repeat("é", maxImageName)))
+	require.Equal(t, "quay.io/a@0123456789ab", shortened("quay.io/a@sha256:"+strings.Repeat("0123456789abcdef", 4)))
+}
+
 // What does not answer is missing, and what there is none of is not a table.
 func TestStatusTextWithoutParts(t *testing.T) {
 	d := status.Document{Time: time.Now(), Since: time.Now(), Version: "v1", State: "starting", Offline: true}

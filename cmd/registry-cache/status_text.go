@@ -141,9 +141,27 @@ func (r statusReport) images(title string, images []status.Image) []string {
 	}
 	rows := []string{row(title, "PULLS", "LAST PULL", "FIRST PULL")}
 	for _, image := range images[:min(len(images), shownImages)] {
-		rows = append(rows, row(image.Name, humanize.Comma(image.Pulls), r.ago(image.Last), r.ago(image.First)))
+		rows = append(rows, row(shortened(image.Name), humanize.Comma(image.Pulls), r.ago(image.Last), r.ago(image.First)))
 	}
 	return rows
+}
+
+// maxImageName is how long the name of an image is shown: what stands behind it
+// must still be on the screen.
+const maxImageName = 80
+
+// shortened is a name with the digits of a digest that matter, and without its
+// middle if it is long: its ends tell more.
+func shortened(name string) string {
+	if repository, of, byDigest := strings.Cut(name, "@"); byDigest {
+		name = repository + "@" + briefDigest(of)
+	}
+	runes := []rune(name)
+	if len(runes) <= maxImageName {
+		return name
+	}
+	const half = (maxImageName - 1) / 2
+	return string(runes[:maxImageName-1-half]) + "…" + string(runes[len(runes)-half:])
 }
 
 // percentText never says 100 % of what is not all.
