@@ -1,7 +1,6 @@
 package registryworker
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log"
@@ -29,6 +28,7 @@ import (
 	"registrycache/config"
 	"registrycache/images"
 	"registrycache/logger/accesslog"
+	"registrycache/logger/logtest"
 	"registrycache/status"
 )
 
@@ -44,27 +44,10 @@ type worker struct {
 	dir    string
 	store  *images.Store
 	client *http.Client
-	log    *safeBuffer
+	log    *logtest.Buffer
 	reg    *prometheus.Registry
 	part   func() status.Part // what it tells of itself
 	stop   func()
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 // listen returns a listener on a unix socket, whose path must be short, and a
@@ -91,7 +74,7 @@ func startWorker(t *testing.T, dir, upstreamURL string, change ...func(*config.W
 		c(&s)
 	}
 	ln, transport := listen(t)
-	w := &worker{t: t, dir: dir, log: &safeBuffer{}, reg: prometheus.NewRegistry()}
+	w := &worker{t: t, dir: dir, log: &logtest.Buffer{}, reg: prometheus.NewRegistry()}
 	var err error
 	w.store, err = images.Open(dir)
 	require.NoError(t, err)

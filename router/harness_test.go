@@ -26,6 +26,7 @@ import (
 	"registrycache/config"
 	"registrycache/images"
 	"registrycache/logger/accesslog"
+	"registrycache/logger/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,7 +43,7 @@ type cache struct {
 	listener net.Listener
 	updates  chan config.Router
 	metrics  *prometheus.Registry
-	log      *syncBuffer
+	log      *logtest.Buffer
 	client   *http.Client
 	store    *images.Store
 	// handler is that of the running router.
@@ -68,7 +69,7 @@ func newCache(t *testing.T) *cache {
 	t.Cleanup(transport.CloseIdleConnections)
 	c := &cache{
 		t: t, dir: dir, listener: listener, store: store, tune: tune,
-		updates: make(chan config.Router), metrics: prometheus.NewRegistry(), log: &syncBuffer{},
+		updates: make(chan config.Router), metrics: prometheus.NewRegistry(), log: &logtest.Buffer{},
 		client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error {
 			t.Error("the router never redirects")
 			return http.ErrUseLastResponse
@@ -245,24 +246,6 @@ func requireError(t *testing.T, body string, code errcode.ErrorCode, says string
 // text is a worker that answers every request with the same body.
 func text(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }
-}
-
-// syncBuffer is a log that can be read while it is written.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // counter counts the requests a worker got.

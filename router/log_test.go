@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"registrycache/logger/accesslog"
+	"registrycache/logger/logtest"
 	"registrycache/router/pulls"
 )
 
@@ -202,7 +203,7 @@ func TestLogThatCantBeOpenedStopsNobody(t *testing.T) {
 }
 
 func TestBugIsAnErrorAndNotTheEnd(t *testing.T) {
-	var log syncBuffer
+	var log logtest.Buffer
 	h := &handler{log: zerolog.New(&log), metrics: newMetrics(nil), pulls: pulls.New(zerolog.Nop())} // without a state
 	recorder := httptest.NewRecorder()
 	h.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/v2/quay.io/a/manifests/1", nil))

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"registrycache/config"
+	"registrycache/logger/logtest"
 )
 
 // raceExit has processes that are built with the race detector end at once, not
@@ -56,23 +57,8 @@ func testBinary(role string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// logs is a log output that can be read while it is written.
-type logs struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
+// logs is a log with what tests look for in it.
+type logs struct{ logtest.Buffer }
 
 // entry is a log line.
 type entry struct {

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"registrycache/images"
+	"registrycache/logger/logtest"
 	"registrycache/registryworker/upstream"
 )
 
@@ -279,24 +280,7 @@ type bench struct {
 	*Engine
 	dir   string
 	store *images.Store
-	log   *safeBuffer
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
+	log   *logtest.Buffer
 }
 
 // smallOptions make a blob of some 100 KiB a large one.
@@ -318,7 +302,7 @@ func openBench(t testing.TB, dir string, opt Options) *bench {
 	t.Helper()
 	store, err := images.Open(dir)
 	require.NoError(t, err)
-	log := &safeBuffer{}
+	log := &logtest.Buffer{}
 	opt.Log = zerolog.New(log)
 	opt.Registerer = prometheus.NewRegistry()
 	return &bench{Engine: New(store, opt), dir: dir, store: store, log: log}

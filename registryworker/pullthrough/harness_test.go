@@ -1,13 +1,11 @@
 package pullthrough
 
 import (
-	"bytes"
 	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,6 +21,7 @@ import (
 	"registrycache/config"
 	"registrycache/images"
 	"registrycache/logger/accesslog"
+	"registrycache/logger/logtest"
 	"registrycache/registryworker/fill"
 )
 
@@ -34,24 +33,7 @@ type bench struct {
 	t   *testing.T
 	up  *fakeUpstream
 	dir string
-	log *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.Buffer.String()
+	log *logtest.Buffer
 }
 
 func newBench(t *testing.T, change ...func(*Options)) *bench {
@@ -63,7 +45,7 @@ func benchIn(t *testing.T, dir string, up *fakeUpstream, change ...func(*Options
 	t.Helper()
 	store, err := images.Open(dir)
 	require.NoError(t, err)
-	log := &lockedBuffer{}
+	log := &logtest.Buffer{}
 	logger := zerolog.New(log)
 	fills := fill.New(store, fill.Options{Log: logger, Registerer: prometheus.NewRegistry()})
 	opt := Options{

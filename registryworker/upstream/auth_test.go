@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"registrycache/config"
+	"registrycache/logger/logtest"
 )
 
 // bearer is an upstream that demands Bearer tokens, with a token server at
@@ -392,7 +393,7 @@ func TestWrongCredentialsAreReportedOnce(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			_, _ = fmt.Fprintf(w, `{"details":"incorrect username or password, request %d"}`, requests)
 		}
-		var log syncBuffer
+		var log logtest.Buffer
 		reg := prometheus.NewPedanticRegistry()
 		c := newClient(t, b.URL, withCredentials(config.Credential{Scope: "org", Username: "me", Password: "hunter2"}), withLog(&log),
 			func(s *setup) { s.options.Registerer = reg })
@@ -415,7 +416,7 @@ func TestWrongCredentialsAreReportedOnce(t *testing.T) {
 	})
 	t.Run("basic", func(t *testing.T) {
 		s := basicOnly(t, "me", "right")
-		var log syncBuffer
+		var log logtest.Buffer
 		reg := prometheus.NewPedanticRegistry()
 		c := newClient(t, s.URL, withCredentials(config.Credential{Username: "me", Password: "wrong"}), withLog(&log),
 			func(s *setup) { s.options.Registerer = reg })

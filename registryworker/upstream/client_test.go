@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"registrycache/config"
+	"registrycache/logger/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -108,26 +109,8 @@ func withTimeouts(change func(*Timeouts)) func(*setup) {
 	return func(s *setup) { change(&s.options.Timeouts) }
 }
 
-func withLog(out *syncBuffer) func(*setup) {
+func withLog(out *logtest.Buffer) func(*setup) {
 	return func(s *setup) { s.options.Log = zerolog.New(out) }
-}
-
-// syncBuffer is a log that may be written from any goroutine.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 func basic(user, password string) string {

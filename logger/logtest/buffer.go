@@ -1,0 +1,27 @@
+// Package logtest is a log for tests, which read it while it is written.
+package logtest
+
+import (
+	"bytes"
+	"sync"
+)
+
+// Buffer keeps what is written to it from any goroutine. Its zero value is
+// empty and ready for use.
+type Buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+// String is all that was written until now.
+func (b *Buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
