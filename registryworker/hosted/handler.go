@@ -2,6 +2,7 @@ package hosted
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 
@@ -56,6 +57,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set(accesslog.HeaderName, accesslog.Local.Header())
 	// Whatever it is, it may be pushed anew or deleted in the next moment.
 	w.Header().Set("Cache-Control", "no-cache")
+	// Parameters are those of the query, which the router decided by. Distribution
+	// would take them from the body, too, and before those.
+	r.Form, r.PostForm = r.URL.Query(), url.Values{}
 	q, err := h.parse(r)
 	if err != nil {
 		refuse(w, err)

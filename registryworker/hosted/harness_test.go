@@ -7,9 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +21,7 @@ import (
 
 	"registrycache/config"
 	"registrycache/images"
+	"registrycache/registryworker/workertest"
 	"registrycache/status"
 )
 
@@ -45,57 +43,15 @@ type worker struct {
 
 func start(t *testing.T, dir string) *worker {
 	t.Helper()
-	sockets, err := os.MkdirTemp("", "h") // t.TempDir can be too long for a socket
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(sockets)) })
-	ln, err := net.Listen("unix", filepath.Join(sockets, "s"))
-	require.NoError(t, err)
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", ln.Addr().String())
-	}}
 	w := &worker{t: t, dir: dir}
+	var err error
 	w.store, err = images.Open(images.HostedDir(dir))
 	require.NoError(t, err)
-	w.client = &http.Client{Transport: handOff{transport, w.store}}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() {
+	w.client, w.stop = workertest.Start(t, w.store, func(ctx context.Context, ln net.Listener, ready func()) error {
 		settings := config.HostedWorker{StoreDir: dir, Prefix: "local", Drain: time.Minute}
-		done <- Run(ctx, settings, ln, zerolog.Nop(), func() { close(ready) }, func(part func() status.Part) { w.part = part })
-	}()
-	w.stop = sync.OnceFunc(func() {
-		transport.CloseIdleConnections()
-		cancel()
-		require.NoError(t, <-done)
+		return Run(ctx, settings, ln, zerolog.Nop(), ready, func(part func() status.Part) { w.part = part })
 	})
-	t.Cleanup(w.stop)
-	select {
-	case <-ready:
-	case err := <-done:
-		done <- nil
-		require.NoError(t, err)
-	}
 	return w
-}
-
-// handOff is the router's part of X-Accel-Redirect.
-type handOff struct {
-	http.RoundTripper
-	store *images.Store
-}
-
-func (h handOff) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := h.RoundTripper.RoundTrip(req)
-	if err != nil || resp.Header.Get(handoffHeader) == "" {
-		return resp, err
-	}
-	_ = resp.Body.Close()
-	f, size, err := h.store.OpenBlob(digest.Digest(resp.Header.Get(handoffHeader)))
-	if err != nil {
-		return nil, err
-	}
-	resp.Body, resp.ContentLength = f, size
-	return resp, nil
 }
 
 type answer struct {

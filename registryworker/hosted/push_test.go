@@ -88,6 +88,23 @@ func TestMount(t *testing.T) {
 	}
 }
 
+// Whether a client may mount from a repository is decided by the query.
+func TestABodyHasNoParameters(t *testing.T) {
+	w := start(t, t.TempDir())
+	const form = "application/x-www-form-urlencoded"
+	secret := w.upload("local/secret", "layer")
+	a := w.do("POST", "/v2/local/app/blobs/uploads/", []byte("from=local/secret&mount="+secret.String()), "Content-Type", form)
+	assert.Equal(t, 202, a.StatusCode, "nothing is mounted")
+	assert.Equal(t, 404, w.do("HEAD", "/v2/local/app/blobs/"+secret.String(), nil).StatusCode)
+
+	// It is the blob, as curl sends it.
+	content := "digest=" + digest.SHA512.FromString("").String()
+	d := digest.FromString(content)
+	b := w.do("PUT", a.Header.Get("Location")+"&digest="+d.String(), []byte(content), "Content-Type", form)
+	assert.Equal(t, 201, b.StatusCode, b.body)
+	assert.Equal(t, content, w.do("GET", "/v2/local/app/blobs/"+d.String(), nil).body)
+}
+
 func TestManifestsAreChecked(t *testing.T) {
 	w := start(t, t.TempDir())
 	a := w.manifest("local/app", "1", digest.FromString("nowhere"), 7, "")
