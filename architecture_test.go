@@ -19,9 +19,10 @@ import (
 var (
 	roles  = []string{"supervisor", "router", "registryworker", "logger", "cleaner"}
 	shared = []string{"config", "images", "logger/accesslog", "status"}
-	// testStores and testLog are for tests alone.
+	// testStores, testLog and testWorker are for tests alone.
 	testStores = "images/imagestest"
 	testLog    = "logger/logtest"
+	testWorker = "registryworker/workertest"
 )
 
 // TestImportDirection holds the rule that processes meet through sockets,
@@ -34,14 +35,15 @@ func TestImportDirection(t *testing.T) {
 	}
 }
 
-// TestTestCodeIsForTests holds the rule that no binary has made stores, or logs
-// to be looked at, in it.
+// TestTestCodeIsForTests holds the rule that no binary has in it what is for
+// tests.
 func TestTestCodeIsForTests(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "./cmd/registry-cache").Output()
 	require.NoError(t, err)
 	require.Contains(t, string(out), "registrycache/images\n")
-	require.NotContains(t, string(out), testStores)
-	require.NotContains(t, string(out), testLog)
+	for _, pkg := range []string{testStores, testLog, testWorker} {
+		require.NotContains(t, string(out), pkg)
+	}
 }
 
 func TestImportDirectionIsChecked(t *testing.T) {

@@ -7,10 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +26,7 @@ import (
 	"registrycache/images"
 	"registrycache/logger/accesslog"
 	"registrycache/logger/logtest"
+	"registrycache/registryworker/workertest"
 	"registrycache/status"
 )
 
@@ -50,20 +48,6 @@ type worker struct {
 	stop   func()
 }
 
-// listen returns a listener on a unix socket, whose path must be short, and a
-// transport to it.
-func listen(t *testing.T) (net.Listener, *http.Transport) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "w")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
-	ln, err := net.Listen("unix", filepath.Join(dir, "s"))
-	require.NoError(t, err)
-	return ln, &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", ln.Addr().String())
-	}}
-}
-
 func startWorker(t *testing.T, dir, upstreamURL string, change ...func(*config.Worker)) *worker {
 	t.Helper()
 	s := config.Worker{
@@ -73,55 +57,18 @@ func startWorker(t *testing.T, dir, upstreamURL string, change ...func(*config.W
 	for _, c := range change {
 		c(&s)
 	}
-	ln, transport := listen(t)
 	w := &worker{t: t, dir: dir, log: &logtest.Buffer{}, reg: prometheus.NewRegistry()}
 	var err error
 	w.store, err = images.Open(dir)
 	require.NoError(t, err)
-	w.client = &http.Client{Transport: handOff{transport, w.store}}
 	level := zerolog.InfoLevel
 	if s.LogLevel == "debug" {
 		level = zerolog.DebugLevel
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		done <- Run(ctx, s, ln, zerolog.New(w.log).Level(level), w.reg, func(func() string) { close(ready) }, func(part func() status.Part) { w.part = part })
-	}()
-	w.stop = sync.OnceFunc(func() {
-		transport.CloseIdleConnections()
-		cancel()
-		require.NoError(t, <-done)
+	w.client, w.stop = workertest.Start(t, w.store, func(ctx context.Context, ln net.Listener, ready func()) error {
+		return Run(ctx, s, ln, zerolog.New(w.log).Level(level), w.reg, func(func() string) { ready() }, func(part func() status.Part) { w.part = part })
 	})
-	t.Cleanup(w.stop)
-	select {
-	case <-ready:
-	case err := <-done:
-		done <- nil
-		require.NoError(t, err)
-	}
 	return w
-}
-
-// handOff is the router's part of X-Accel-Redirect.
-type handOff struct {
-	http.RoundTripper
-	store *images.Store
-}
-
-func (h handOff) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := h.RoundTripper.RoundTrip(req)
-	if err != nil || resp.Header.Get("X-Accel-Redirect") == "" {
-		return resp, err
-	}
-	_ = resp.Body.Close()
-	f, size, err := h.store.OpenBlob(digest.Digest(resp.Header.Get("X-Accel-Redirect")))
-	if err != nil {
-		return nil, err
-	}
-	resp.Body, resp.ContentLength = f, size
-	resp.Header.Del("Content-Length")
-	return resp, nil
 }
 
 type answer struct {

@@ -26,6 +26,7 @@ import (
 	"registrycache/config"
 	"registrycache/logger/accesslog"
 	"registrycache/registryworker/app"
+	"registrycache/registryworker/workertest"
 	"registrycache/status"
 )
 
@@ -323,7 +324,7 @@ func TestRunReportsWhatCannotWork(t *testing.T) {
 		"store":    {Upstream: config.Upstream{Name: "q", Path: "q", URL: "http://q"}, StoreDir: file},
 		"upstream": {Upstream: config.Upstream{Name: "q", Path: "q", URL: "::"}, StoreDir: t.TempDir()},
 	} {
-		ln, _ := listen(t)
+		ln := workertest.Listen(t)
 		err := Run(t.Context(), s, ln, zerolog.Nop(), prometheus.NewRegistry(),
 			func(func() string) { t.Error("ready") }, func(func() status.Part) {})
 		require.Error(t, err, name)
