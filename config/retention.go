@@ -22,24 +22,27 @@ func (l *loader) tellCleaner() {
 		}
 	}
 	for _, pattern := range l.cfg.Pin {
-		c.Pins = append(c.Pins, l.storedName(pattern))
+		stored, known := l.cfg.StoredPattern(pattern)
+		first, _, _ := strings.Cut(pattern, "/")
+		if !known && !strings.ContainsAny(first, `*?[\`) && (l.cfg.Hosted == nil || first != l.cfg.Hosted.Prefix) {
+			l.notice("pin: %q keeps nothing, since no upstream is called %s; write for example %s/%s", pattern, first, DockerHub, pattern)
+		}
+		c.Pins = append(c.Pins, stored)
 	}
 }
 
-// storedName turns a pattern of names as clients write them into one of names
-// as they are stored.
-func (l *loader) storedName(pattern string) string {
+// StoredPattern turns a pattern of names as clients write them into one of
+// names as they are stored, and says whether its first part is an upstream's.
+// Of any other it returns the pattern as it is.
+func (c *Config) StoredPattern(pattern string) (stored string, known bool) {
 	first, rest, _ := strings.Cut(pattern, "/")
-	i := slices.IndexFunc(l.cfg.Upstreams, func(u Upstream) bool {
+	i := slices.IndexFunc(c.Upstreams, func(u Upstream) bool {
 		return first == u.Name || first == u.Path || slices.Contains(u.Aliases, first)
 	})
 	if i < 0 {
-		if !strings.ContainsAny(first, `*?[\`) && (l.cfg.Hosted == nil || first != l.cfg.Hosted.Prefix) {
-			l.notice("pin: %q keeps nothing, since no upstream is called %s; write for example %s/%s", pattern, first, DockerHub, pattern)
-		}
-		return pattern
+		return pattern, false
 	}
-	u := &l.cfg.Upstreams[i]
+	u := &c.Upstreams[i]
 	repository, _, _ := cutTag(rest)
 	if u.Library() && rest != "" && repository != "*" && !strings.Contains(rest, "/") {
 		rest = "library/" + rest
@@ -47,5 +50,5 @@ func (l *loader) storedName(pattern string) string {
 	if rest == "" {
 		rest = "*"
 	}
-	return u.Path + "/" + rest
+	return u.Path + "/" + rest, true
 }

@@ -18,8 +18,9 @@ import (
 // imageName is what an argument means.
 type imageName struct {
 	text string
-	// pattern is set when the argument has wildcards; then nothing below is.
-	pattern *images.Pattern
+	// patterns are what an argument with wildcards may mean in the store: as it
+	// is written, and as the router reads names. Then nothing below is set.
+	patterns []images.Pattern
 	// repositories are what it may mean in the store, the likeliest first.
 	repositories []string
 	// tag and digest are as far as given. A digest is its first hex digits.
@@ -28,10 +29,13 @@ type imageName struct {
 
 // imageNames reads names as users write them, in the meaning that the router
 // gives them.
-type imageNames struct{ table *address.Table }
+type imageNames struct {
+	cfg   *config.Config
+	table *address.Table
+}
 
 func newImageNames(cfg *config.Config) imageNames {
-	return imageNames{address.NewTable(cfg.Router().Routes, cfg.DefaultRegistry)}
+	return imageNames{cfg, address.NewTable(cfg.Router().Routes, cfg.DefaultRegistry)}
 }
 
 // shortDigest is a digest or its beginning, as the table shows it. So many
@@ -66,7 +70,8 @@ func (n imageNames) parse(text string) (imageName, error) {
 				return name, fmt.Errorf("%q is not a pattern: a [ is not closed or a \\ ends it; write for example 'quay.io/podman/*'", text)
 			}
 		}
-		name.pattern = &p
+		stored, _ := n.cfg.StoredPattern(rest)
+		name.patterns = []images.Pattern{p, images.ParsePattern(stored)}
 		return name, nil
 	}
 	if err := checkReference(rest); err != nil {
@@ -129,18 +134,10 @@ type chosen struct {
 // match returns the images that a name stands for. Without tag and digest that
 // is all of a repository, or all repositories below.
 func (name imageName) match(list []images.Image) (found []chosen) {
-	if name.pattern != nil {
-		for i, image := range list {
-			if !name.pattern.MatchRepository(image.Repository) {
-				continue
-			}
-			if name.pattern.Tag == "" {
-				found = append(found, chosen{image: i})
-			} else if tags := matchTags(*name.pattern, image.Tags); len(tags) > 0 {
-				found = append(found, chosen{i, tags})
-			}
+	for _, p := range name.patterns {
+		if found := matchPattern(p, list); len(found) > 0 {
+			return found
 		}
-		return found
 	}
 	repo := name.repository(list)
 	if repo == "" && name.tag == "" && name.digest == "" {
@@ -157,6 +154,20 @@ func (name imageName) match(list []images.Image) (found []chosen) {
 			found = append(found, chosen{image: i})
 		case slices.Contains(image.Tags, name.tag):
 			found = append(found, chosen{i, []string{name.tag}})
+		}
+	}
+	return found
+}
+
+func matchPattern(p images.Pattern, list []images.Image) (found []chosen) {
+	for i, image := range list {
+		if !p.MatchRepository(image.Repository) {
+			continue
+		}
+		if p.Tag == "" {
+			found = append(found, chosen{image: i})
+		} else if tags := matchTags(p, image.Tags); len(tags) > 0 {
+			found = append(found, chosen{i, tags})
 		}
 	}
 	return found

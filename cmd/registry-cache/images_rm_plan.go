@@ -88,11 +88,11 @@ func (s *imageStore) targets(arg string) (targets []chosen, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if name.pattern == nil && name.tag == "" && name.digest == "" {
+	if name.patterns == nil && name.tag == "" && name.digest == "" {
 		name.tag, name.text = "latest", arg+":latest"
 	}
 	for _, c := range name.match(s.Images) {
-		if name.pattern == nil || !s.isPushed(c.image) || namesFirstPart(name.pattern.Repository) {
+		if name.patterns == nil || !s.isPushed(c.image) || namesFirstPart(name.patterns[0].Repository) {
 			targets = append(targets, c)
 		}
 	}

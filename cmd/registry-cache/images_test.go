@@ -192,6 +192,9 @@ func TestImagesAreSortedAndChosen(t *testing.T) {
 		"q/podman":                               {latest, v1},
 		"docker.io/library":                      {busybox},
 		"*/podman/hello:v?":                      {v1},
+		"q/*:v?":                                 {v1},
+		"docker.io/busy*":                        {busybox},
+		"docker.io/*:latest":                     {busybox},
 		"quay.io/podman/hello:v1 busybox":        {busybox, v1},
 	} {
 		require.Equal(t, want, listed(t, strings.Fields(args)...), args)
@@ -308,7 +311,7 @@ func FuzzImageName(f *testing.F) {
 		if err != nil {
 			return
 		}
-		require.True(t, name.pattern != nil || len(name.repositories) > 0)
+		require.True(t, name.patterns != nil || len(name.repositories) > 0)
 		for _, repo := range name.repositories {
 			require.NotContains(t, repo, "..")
 			require.False(t, strings.HasPrefix(repo, "/"))

@@ -16,7 +16,7 @@ const maxNames = 5
 // unknown says that nothing is cached under a name, and what is under names
 // like it.
 func (name imageName) unknown(s *imageStore) error {
-	if name.pattern != nil {
+	if name.patterns != nil {
 		return fmt.Errorf("no image matches %s; registry-cache images shows what there is", name.text)
 	}
 	repo := name.repository(s.Images)
