@@ -23,6 +23,7 @@ type warmBars struct {
 	total   *mpb.Bar
 	bars    map[warm.Blob]*mpb.Bar
 	tally   warmTally
+	retries warmRetries
 	// growing says that the total is not known. It is for what is drawn while
 	// the lock is held.
 	growing atomic.Bool
@@ -161,7 +162,12 @@ func (b *warmBars) draw() {
 }
 
 func (b *warmBars) Retrying(what string, err error, in time.Duration) {
-	b.say(warmRetryText(what, err, in))
+	b.mu.Lock()
+	line := b.retries.line(time.Now(), what, err, in)
+	b.mu.Unlock()
+	if line != "" {
+		b.say(line)
+	}
 }
 
 // end leaves the bar for all as it is.

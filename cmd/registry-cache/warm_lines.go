@@ -64,8 +64,9 @@ type warmLines struct {
 	stop chan struct{}
 	over sync.WaitGroup
 
-	mu    sync.Mutex
-	tally warmTally
+	mu      sync.Mutex
+	tally   warmTally
+	retries warmRetries
 }
 
 func newWarmLines(out io.Writer) *warmLines {
@@ -172,11 +173,9 @@ func (l *warmLines) BlobDone(b warm.Blob, err error) {
 func (l *warmLines) Retrying(what string, err error, in time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.print("%s", warmRetryText(what, err, in))
-}
-
-func warmRetryText(what string, err error, in time.Duration) string {
-	return fmt.Sprintf("%s: %v; again in %s", what, err, tookText(in))
+	if line := l.retries.line(time.Now(), what, err, in); line != "" {
+		l.print("%s", line)
+	}
 }
 
 func (l *warmLines) end() {

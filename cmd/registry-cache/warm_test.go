@@ -267,6 +267,17 @@ c: failed: 404 Not? Found
 	})
 }
 
+func TestWarmRetriesAreToldInModeration(t *testing.T) {
+	var r warmRetries
+	now := time.Now()
+	down := errors.New("down")
+	for i := range 3000 {
+		require.Equal(t, i < maxRetryLines, r.line(now, "a", down, time.Second) != "")
+	}
+	require.Equal(t, "a: down; again in 2s (2990 more are not listed)", r.line(now.Add(meterEvery), "a", down, 2*time.Second))
+	require.Equal(t, "b: down; again in 1s", r.line(now.Add(meterEvery), "b", down, time.Second))
+}
+
 // What failed is not among what is left.
 func TestWarmTally(t *testing.T) {
 	var tally warmTally
