@@ -61,12 +61,24 @@ func TestMirrorSetsAreWhatOpenShiftTakes(t *testing.T) {
 			insecure.Security = Unverified
 			_, err = render(insecure)
 			require.ErrorContains(t, err, "client-config machineconfig --insecure")
-			v6 := site()
-			v6.Host = "[::1]:8443"
-			_, err = render(v6)
-			require.ErrorContains(t, err, "IPv6")
 		})
 	}
+}
+
+// With an IPv6 address for a mirror podman 4 says "invalid reference format" to
+// each pull, and asks nobody.
+func TestWhatTakesNoIPv6Address(t *testing.T) {
+	v6 := site()
+	v6.Host = "[::1]:8443"
+	for name, render := range map[string]func(Cache) ([]File, error){
+		"icsp": ICSP, "idms": IDMS, "itms": ITMS, "machineconfig": MachineConfig,
+		"registries.conf": Registries, "drop-in": RegistriesDropIn,
+	} {
+		_, err := render(v6)
+		require.ErrorContains(t, err, "IPv6", name)
+	}
+	_, err := Containerd(v6, ContainerdNode{Mode: ByPath})
+	require.NoError(t, err)
 }
 
 func TestMachineConfigsWriteTheDropIn(t *testing.T) {

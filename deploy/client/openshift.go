@@ -90,11 +90,12 @@ func (c Cache) mirrorSets() ([]mirrorSet, error) {
 	return sets, nil
 }
 
-// needsDNSName refuses what OpenShift's patterns of mirrors and the keys of a
-// ConfigMap leave no place for.
+// needsDNSName refuses what containers/image does not parse as a registry, for
+// which it would refuse each pull instead of going on to the upstream, and what
+// the keys of a ConfigMap leave no place for.
 func (c Cache) needsDNSName() error {
 	if strings.HasPrefix(c.Host, "[") {
-		return fmt.Errorf("OpenShift takes no IPv6 address for a mirror; give %s a name", c.Host)
+		return fmt.Errorf("podman, CRI-O and OpenShift take no IPv6 address for a mirror; give %s a name", c.Host)
 	}
 	return nil
 }

@@ -34,6 +34,9 @@ type registriesPage struct {
 type mirrored struct{ Name, Mirror string }
 
 func registries(c Cache, file string, page registriesPage) (File, error) {
+	if err := c.needsDNSName(); err != nil {
+		return File{}, err
+	}
 	page.Host, page.Insecure = c.Host, c.Insecure()
 	for _, u := range c.Upstreams {
 		page.Registries = append(page.Registries, mirrored{u.Name, c.mirror(u)})
