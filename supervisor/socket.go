@@ -39,6 +39,8 @@ func listenTCP(variable, addr string) (*net.TCPListener, error) {
 		return nil, fmt.Errorf("%s: %s is in use by another program; stop that one, or set %s to a free port", variable, addr, variable)
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("%s: no permission to listen on %s; set %s to a port of 1024 or above", variable, addr, variable)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("%s: %s is no address of this machine; set %s to one that is, or to :port for all", variable, addr, variable)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w; the form is host:port or :port", variable, err)
 	}

@@ -57,6 +57,8 @@ func TestListenTCPErrors(t *testing.T) {
 	_, err := listenTCP("LISTEN_ADDR", "nonsense")
 	require.ErrorContains(t, err, "LISTEN_ADDR: ")
 	require.ErrorContains(t, err, "the form is host:port or :port")
+	_, err = listenTCP("LISTEN_ADDR", "192.0.2.1:0") // RFC 5737: nobody's
+	require.EqualError(t, err, "LISTEN_ADDR: 192.0.2.1:0 is no address of this machine; set LISTEN_ADDR to one that is, or to :port for all")
 }
 
 func TestRunDir(t *testing.T) {

@@ -85,6 +85,9 @@ func Run(ctx context.Context, cfg *config.Config, opt Options) error {
 		return err
 	}
 	defer lock.Close()
+	if err := prepareStore(cfg.StoreDir); err != nil {
+		return err
+	}
 	opened, err := openSockets(cfg)
 	if err != nil {
 		return err

@@ -298,6 +298,15 @@ func TestSecondSupervisorInOneRunDir(t *testing.T) {
 	must(t)(c.router("/via/quay.io/pid"))
 }
 
+func TestStoreThatCantBe(t *testing.T) {
+	cfg := testConfig(t, upstream("quay.io"))
+	write(t, cfg.StoreDir, "a file of somebody's")
+	err := Run(t.Context(), cfg, Options{Command: testBinary})
+	require.ErrorIs(t, err, syscall.ENOTDIR)
+	require.ErrorContains(t, err, "REGISTRYDIR: open the store: mkdir "+cfg.StoreDir)
+	require.ErrorContains(t, err, "set REGISTRYDIR to a directory that user "+itoa(os.Getuid()))
+}
+
 func TestAddressInUse(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
