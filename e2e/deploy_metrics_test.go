@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,6 +75,7 @@ var (
 	metricName = regexp.MustCompile(`\b(?:registry_cache|process)_[a-z_]+\b`)
 	selector   = regexp.MustCompile(`\b((?:registry_cache|process)_[a-z_]+)\{([^}]*)\}`)
 	labelName  = regexp.MustCompile(`([a-z_]+)\s*(?:=~|!~|!=|=)`)
+	grouping   = regexp.MustCompile(`\bby \(([a-z_, ]+)\)`)
 )
 
 // A renamed metric would leave an alert silent and a panel empty.
@@ -88,6 +90,13 @@ func TestAlertsAndDashboardShowWhatThereIs(t *testing.T) {
 	for where, expr := range expressions(t) {
 		for _, name := range metricName.FindAllString(expr, -1) {
 			require.NotNil(t, familyOf(families, name), "%s: %s", where, expr)
+		}
+		for _, match := range grouping.FindAllStringSubmatch(expr, -1) {
+			for label := range strings.SplitSeq(match[1], ", ") {
+				require.True(t, slices.Contains([]string{"instance", "le"}, label) ||
+					slices.ContainsFunc(metricName.FindAllString(expr, -1), func(name string) bool { return hasLabel(familyOf(families, name), label) }),
+					"%s: nothing in %s has the label %s", where, expr, label)
+			}
 		}
 		for _, match := range selector.FindAllStringSubmatch(expr, -1) {
 			for _, label := range labelName.FindAllStringSubmatch(match[2], -1) {
