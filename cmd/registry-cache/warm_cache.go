@@ -140,9 +140,10 @@ func exactly(chain []byte) (*tls.Config, error) {
 // explain adds what may help when the cache as a whole does not answer.
 func (f *warmCacheFlags) explain(err error) error {
 	var verification *tls.CertificateVerificationError
+	var refusal *warm.Refusal
 	hint := ""
 	switch {
-	case errors.Is(err, warm.ErrInterrupted):
+	case errors.Is(err, warm.ErrInterrupted), errors.As(err, &refusal): // it does answer
 	case errors.As(err, &verification):
 		hint = "; --ca FILE names the authority of its certificate"
 	case f.host == "":

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -118,6 +119,17 @@ func TestWarmKnowsTheCacheByItsCertificate(t *testing.T) {
 	}
 	require.NoError(t, get(server.Certificate().Raw))
 	require.ErrorIs(t, get([]byte("another")), errOtherCertificate)
+}
+
+func TestWarmExplainsWhatMayHelp(t *testing.T) {
+	local, remote := &warmCacheFlags{}, &warmCacheFlags{host: "cache.local:8443"}
+	down := errors.New("connection refused")
+	require.EqualError(t, local.explain(down), "connection refused; it must be running, and --host names one elsewhere")
+	require.EqualError(t, remote.explain(down), "connection refused")
+	refusal := &warm.Refusal{Status: http.StatusUnauthorized, Message: "log in"}
+	require.EqualError(t, local.explain(refusal), "401 Unauthorized: log in", "it runs")
+	require.EqualError(t, local.explain(warm.ErrInterrupted), warm.ErrInterrupted.Error())
+	require.ErrorContains(t, remote.explain(&tls.CertificateVerificationError{Err: errors.New("unknown authority")}), "; --ca FILE names")
 }
 
 func TestWarmFindsTheLogin(t *testing.T) {
