@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -191,6 +192,17 @@ func TestCleanVerify(t *testing.T) {
 	require.Zero(t, last.Bad)
 }
 
+// A disk that is full takes no note of it.
+func TestVerifyTellsWhatItCanNotKeep(t *testing.T) {
+	s := cleanable(t)
+	require.NoError(t, os.Mkdir(filepath.Join(os.Getenv("REGISTRYDIR"), "docker/registry/v2/verified"), 0o755))
+	out, err := execute(t, "clean", "--verify")
+	require.ErrorIs(t, err, errReported)
+	require.Contains(t, out, "40 blobs, dropped: the next pull fetches them again\n")
+	require.Contains(t, out, "the metrics won't show this verify: ")
+	require.Equal(t, 10, blobs(t, s))
+}
+
 func TestVerifyNamesWhatMustBePushedAgain(t *testing.T) {
 	s := cleanable(t)
 	hosted, err := images.Open(images.HostedDir(os.Getenv("REGISTRYDIR")))
@@ -206,6 +218,27 @@ func TestVerifyNamesWhatMustBePushedAgain(t *testing.T) {
 	require.Contains(t, out, `"pushAgain":["local/team/app:1","local/team/app:2"]`)
 	_, err = hosted.StatBlob(digest.FromString(`{"os":"linux","architecture":"amd64"}`))
 	require.ErrorIs(t, err, fs.ErrNotExist, "dropped, so that it is taken when it is pushed again")
+}
+
+// Each of the two stores has a bar to itself, as one that ended shows nothing.
+func TestVerifyOfPushedImagesShowsOnATerminal(t *testing.T) {
+	cleanable(t)
+	hosted, err := images.Open(images.HostedDir(os.Getenv("REGISTRYDIR")))
+	require.NoError(t, err)
+	cached(t, hosted, "local/team/app", "pushed", 1, 1, "1")
+	screen, program := terminal(t)
+	shown := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(screen) // until the other end is closed
+		shown <- string(text)
+	}()
+	root := rootCommand()
+	root.SetArgs([]string{"clean", "--verify"})
+	root.SetOut(io.Discard)
+	root.SetErr(program)
+	require.ErrorIs(t, root.Execute(), errReported)
+	require.NoError(t, program.Close())
+	require.Contains(t, <-shown, "needed by local/team/app:1; dropped")
 }
 
 func TestMeterPrintsLinesWhereThereIsNoTerminal(t *testing.T) {

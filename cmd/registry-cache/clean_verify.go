@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +28,7 @@ type verifiedStore struct {
 // says which these were.
 func verifyStores(cmd *cobra.Command, cached *images.Store, pushedDir string, f *cleanFlags) error {
 	start := time.Now()
-	bar := newMeter(cmd.ErrOrStderr(), "verified")
-	found, err := verifyStore(cmd.Context(), cached, bar, f)
+	found, err := verifyStore(cmd, cached, "verified", f)
 	if err != nil {
 		return err
 	}
@@ -40,7 +38,7 @@ func verifyStores(cmd *cobra.Command, cached *images.Store, pushedDir string, f 
 	result := verifiedStore{DryRun: f.dryRun, Verified: found}
 	pushed, err := images.OpenExisting(pushedDir)
 	if err == nil && found.Left == 0 { // else it was interrupted
-		if found, err = verifyStore(cmd.Context(), pushed, bar, f); err == nil {
+		if found, err = verifyStore(cmd, pushed, "verified of pushed images", f); err == nil {
 			result.addPushed(found)
 		}
 	}
@@ -60,22 +58,26 @@ func verifyStores(cmd *cobra.Command, cached *images.Store, pushedDir string, f 
 }
 
 // verifyStore reads the blobs of one store.
-func verifyStore(ctx context.Context, store *images.Store, bar *meter, f *cleanFlags) (images.Verified, error) {
-	inventory, err := store.Take(ctx)
+func verifyStore(cmd *cobra.Command, store *images.Store, what string, f *cleanFlags) (images.Verified, error) {
+	inventory, err := store.Take(cmd.Context())
 	if err != nil {
 		return images.Verified{}, err
 	}
+	bar := newMeter(cmd.ErrOrStderr(), what)
 	o := images.Verifying{
 		Rate: f.rate.bytes, DryRun: f.dryRun, Progress: &images.VerifyProgress{},
 		Found: func(b images.BadBlob) { bar.say("bad: " + badText(b)) },
 	}
 	stopShowing := showProgress(bar, o.Progress, inventory)
-	found, err := inventory.Verify(ctx, o)
+	found, err := inventory.Verify(cmd.Context(), o)
 	stopShowing()
-	bar.end()
 	if err == nil && !f.dryRun {
-		err = store.RememberVerify(found, time.Now())
+		// What was found is told all the same.
+		if notKept := store.RememberVerify(found, time.Now()); notKept != nil {
+			bar.say("the metrics won't show this verify: " + notKept.Error())
+		}
 	}
+	bar.end()
 	return found, err
 }
 
