@@ -111,7 +111,7 @@ func (k clientKind) example() string {
 
 func (k clientKind) command(f *clientConfigFlags) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: k.name, Short: k.short, Long: k.long, Example: k.example(), Args: cobra.NoArgs,
+		Use: k.name + " --host HOST:PORT [flags]", Short: k.short, Long: k.long, Example: k.example(), Args: cobra.NoArgs,
 		DisableFlagsInUseLine: true,
 	}
 	render := k.prepare(cmd)
