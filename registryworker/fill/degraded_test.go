@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -270,6 +271,20 @@ func TestBlobThatCantBeReadIsPassedOn(t *testing.T) {
 	require.NoError(t, os.Truncate(b.store.BlobPath(o.digest), 0))
 	requireContent(t, r, o.content)
 	require.False(t, r.Stored())
+}
+
+// What is in the place of the blob and can't be opened, as a file of another
+// user's, is replaced.
+func TestBlobThatCantBeOpenedIsFetchedAgain(t *testing.T) {
+	b := newBench(t, Options{})
+	o := newOrigin(randomBytes(1000))
+	path := b.store.BlobPath(o.digest)
+	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	require.NoError(t, syscall.Mknod(path, syscall.S_IFSOCK|0o600, 0))
+	requireContent(t, b.open(t, o, o.digest), o.content)
+	b.requireStored(t, o.content)
+	require.Positive(t, count(t, b.metrics.storeErrors))
+	require.NoError(t, b.Degraded())
 }
 
 // A link that can't be written costs the next pull a question, no more.

@@ -132,8 +132,10 @@ func (t *transfer) prepare() error {
 		return &storeError{err}
 	}
 	t.part, t.file = part, part.file
-	// Only now: another process may have stored it and let go of the lock.
-	if _, err := t.engine.store.StatBlob(t.fill.digest); err == nil {
+	// Only now: another process may have stored it and let go of the lock. One
+	// that can't be opened is as good as none, and this will replace it.
+	if f, _, err := t.engine.store.OpenBlob(t.fill.digest); err == nil {
+		_ = f.Close() // it was not written to
 		return errStored
 	}
 	size, have, err := part.load()
