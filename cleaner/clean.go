@@ -96,6 +96,9 @@ func (c *cleaner) look(ctx context.Context, set config.Cleaner) (Report, error) 
 	c.known.upstreams = nil // nothing tells them without a walk
 	if err != nil {
 		c.walked = time.Time{} // part of it was done
+		if r.Blobs > 0 {
+			r.write(c.log)
+		}
 		return r, err
 	}
 	c.metrics.looked(set, r, c.now())

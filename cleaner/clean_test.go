@@ -277,6 +277,18 @@ func TestCleanGoesOnWhereABlobCanNotBeRemoved(t *testing.T) {
 	require.Contains(t, s.report.String(), stuck.Encoded())
 }
 
+func TestWhatWentIsReportedWhateverFailsThen(t *testing.T) {
+	s := newStore(t)
+	_, layer := s.image(t, repo, "v1", 100)
+	link := filepath.Join(s.dir, "docker/registry/v2/repositories", repo, string(images.Layer), "sha256", layer.Encoded(), "link")
+	require.NoError(t, os.Remove(link))
+	require.NoError(t, os.MkdirAll(filepath.Join(link, "not a link"), 0o755))
+	r, err := s.look(context.Background(), config.Cleaner{MaxSize: 1})
+	require.ErrorContains(t, err, link)
+	require.Equal(t, []string{repo + ":v1"}, names(r.Images))
+	require.Contains(t, s.report.String(), `"images":["`+repo+`:v1"]`)
+}
+
 func TestCleanStopsWithTheContext(t *testing.T) {
 	s := newStore(t)
 	d := s.layer(t, "a", 100)

@@ -124,13 +124,16 @@ func cleanStore(cmd *cobra.Command, store *images.Store, set config.Cleaner, f *
 	}
 	report, err := cleaner.Clean(cmd.Context(), store, set, o)
 	bar.end()
-	if err != nil && !errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled):
+		err = errors.New("interrupted")
+	case err != nil && report.Blobs == 0:
 		return err
 	}
 	if f.json {
 		c := cleaned{DryRun: f.dryRun, Report: report}
 		if err != nil {
-			c.Error = "interrupted"
+			c.Error = err.Error()
 		}
 		if c.Images == nil {
 			c.Images = []cleaner.Evicted{}
@@ -143,7 +146,7 @@ func cleanStore(cmd *cobra.Command, store *images.Store, set config.Cleaner, f *
 	}
 	switch {
 	case err != nil:
-		return errors.New("interrupted; what is named above is gone")
+		return fmt.Errorf("%w; what is named above is gone", err)
 	case report.Missing > 0 && !f.dryRun:
 		return shortfall(report)
 	}

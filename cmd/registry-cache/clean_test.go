@@ -137,6 +137,21 @@ func TestCleanFailsWhereNotEnoughMayGo(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestCleanNamesWhatWentWhateverFailsThen(t *testing.T) {
+	cleanable(t)
+	layers, err := filepath.Glob(filepath.Join(os.Getenv("REGISTRYDIR"), "docker/registry/v2/repositories/*/*/*/_layers/sha256/*/link"))
+	require.NoError(t, err)
+	require.NotEmpty(t, layers)
+	require.NoError(t, os.Remove(layers[0]))
+	require.NoError(t, os.MkdirAll(filepath.Join(layers[0], "not a link"), 0o755))
+	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(layers[0], old, old))
+	c, err := cleanJSON(t, "--to", "0")
+	require.ErrorContains(t, err, layers[0])
+	require.Len(t, c.Images, 5)
+	require.Contains(t, c.Error, layers[0])
+}
+
 func TestCleanRefusesWhatItCanNotDo(t *testing.T) {
 	cleanable(t)
 	for args, want := range map[string]string{
