@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -49,10 +50,21 @@ func (h logHook) Fire(e *logrus.Entry) error {
 	return nil
 }
 
-// harmless says whether an error of distribution's is none: that of the request
-// itself comes besides, and an upload is closed once more after it was cancelled.
+// harmless says whether an error of distribution's is none of the cache's, and
+// the client knows of it.
 func harmless(message string) bool {
-	return strings.HasPrefix(message, "response completed") || strings.HasPrefix(message, "error closing blobwriter")
+	return slices.ContainsFunc(ofClients, func(beginning string) bool { return strings.HasPrefix(message, beginning) })
+}
+
+// ofClients is how those lines begin that clients provoke as they like.
+var ofClients = []string{
+	"response completed",       // the error itself has a line, too
+	"error closing blobwriter", // an upload is closed once more after it was cancelled
+	"client disconnected",
+	"upload resumed at wrong offset",
+	"error resolving upload: blob upload unknown",
+	"payload digest does not match",
+	"canonical digest does match provided digest", // so it is spelled
 }
 
 // discard spares the formatting of lines that go nowhere.

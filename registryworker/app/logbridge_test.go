@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/distribution/distribution/v3"
 	"github.com/rs/zerolog"
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,17 @@ func TestLinesOfDistributionAreLinesOfOurLog(t *testing.T) {
 		"level": "warn", "from": "distribution", "message": "error reading\nmanifest",
 		"error": "no such file", "vars.name": "podman/hello",
 	}}, logged(t, zerolog.InfoLevel, sayAll))
+}
+
+// What clients do is no problem of the cache, which shows the last ones.
+func TestWhatClientsProvokeIsNoWarning(t *testing.T) {
+	require.Empty(t, logged(t, zerolog.InfoLevel, func(l *logrus.Logger) {
+		l.WithError(errors.New("unexpected EOF")).Error("client disconnected during blob PATCH")
+		l.Errorf("upload resumed at wrong offset: %d != %d", 1000, 0)
+		l.Errorf("error resolving upload: %v", distribution.ErrBlobUploadUnknown)
+		l.Errorf("payload digest does not match: %q != %q", "sha256:a", "sha256:b")
+		l.Error("canonical digest does match provided digest")
+	}))
 }
 
 func TestAllLinesOfDistributionAtDebugLevel(t *testing.T) {
