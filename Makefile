@@ -67,7 +67,7 @@ bench-tools:
 
 # The OCI image format has no HEALTHCHECK.
 image: ## build the container image with podman
-	podman build --format docker -t registry-cache -f Containerfile .
+	podman build --format docker --build-arg VERSION=$(VERSION) -t registry-cache -f Containerfile .
 
 clean: ## remove what was built; the store under ./data stays
 	rm -rf bin
