@@ -13,21 +13,23 @@ import (
 
 // parallelSweep sweeps several directories at once.
 type parallelSweep struct {
+	ctx       context.Context
 	store     *Store
 	options   Sweeping
 	mayBeGone func(digest.Digest) bool
-	group     *errgroup.Group
-	ctx       context.Context // of group
+	group     errgroup.Group
 
 	mu    sync.Mutex
 	swept Swept
+	// failure is the first there was. What could not be swept is no reason to
+	// leave the rest.
+	failure error
 	// removed are the repositories whose directories are gone.
 	removed map[string]bool
 }
 
 func newParallelSweep(ctx context.Context, s *Store, o Sweeping, mayBeGone func(digest.Digest) bool) *parallelSweep {
-	p := &parallelSweep{store: s, options: o, mayBeGone: mayBeGone, removed: map[string]bool{}}
-	p.group, p.ctx = errgroup.WithContext(ctx)
+	p := &parallelSweep{ctx: ctx, store: s, options: o, mayBeGone: mayBeGone, removed: map[string]bool{}}
 	// More than processors: on a cold store they mostly wait for the disk.
 	p.group.SetLimit(max(4, runtime.GOMAXPROCS(0)))
 	return p
@@ -44,14 +46,18 @@ func (p *parallelSweep) run(work func(*sweeper) error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.swept.add(w.swept)
-		return err
+		if p.failure == nil {
+			p.failure = err
+		}
+		return nil
 	})
 }
 
 // wait returns what was swept once all is done.
 func (p *parallelSweep) wait(err error) (Swept, error) {
-	if failed := p.group.Wait(); failed != nil {
-		err = failed
+	_ = p.group.Wait() // which has no error to tell
+	if p.failure != nil {
+		err = p.failure
 	}
 	// What was above a repository that is gone may be empty now.
 	w := sweeper{store: p.store}

@@ -180,6 +180,21 @@ func TestSweepGoesOnBesideTheWrongKindOfThing(t *testing.T) {
 	require.DirExists(t, filepath.Join(base, "_manifests/tags/a/current/link/dir"))
 }
 
+func TestSweepGoesOnBesideWhatCanNotBeSwept(t *testing.T) {
+	s, dir := open(t)
+	gone := digest.FromString("gone")
+	for i := range 50 {
+		require.NoError(t, s.Link(fmt.Sprint("quay.io/", i), images.Layer, gone))
+	}
+	stuck := filepath.Join(dir, "docker/registry/v2/repositories/quay.io/0/_layers", "sha256", gone.Encoded(), "link")
+	require.NoError(t, os.Remove(stuck))
+	require.NoError(t, os.MkdirAll(filepath.Join(stuck, "not empty"), 0o755))
+	age(t, dir, 48*time.Hour)
+	swept, err := s.Sweep(context.Background(), images.Sweeping{Before: time.Now()})
+	require.ErrorContains(t, err, stuck)
+	require.Equal(t, 49, swept.Links)
+}
+
 // A worker stores a manifest again while the links of the evicted one are
 // being swept: whoever comes first, the links are there in the end.
 func TestSweepBesidePulls(t *testing.T) {
