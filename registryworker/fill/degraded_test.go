@@ -26,6 +26,16 @@ func breakOpen(b *bench) {
 	b.files.open = func(string) (*os.File, error) { return nil, syscall.EROFS }
 }
 
+// breakNames is a file system that knows no file by its name again.
+func breakNames(b *bench) {
+	inner := b.files.open
+	b.files.open = func(path string) (*os.File, error) {
+		f, err := inner(path)
+		_ = os.Remove(path)
+		return f, err
+	}
+}
+
 func breakAllocate(b *bench) {
 	b.files.allocate = func(*os.File, int64) error { return syscall.ENOSPC }
 }
@@ -52,6 +62,7 @@ func TestStoreThatFailsFailsNoPull(t *testing.T) {
 		direct  bool
 	}{
 		"read-only":      {breakOpen, true},
+		"no names":       {breakNames, true},
 		"too small":      {breakAllocate, true},
 		"full at byte 0": {breakWriteAt(0), true},
 		"full midway":    {breakWriteAt(120_000), true},

@@ -2,6 +2,7 @@ package fill
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"registrycache/images"
 	"registrycache/registryworker/upstream"
 )
 
@@ -312,6 +314,27 @@ func TestChangedSizeAgainAndAgain(t *testing.T) {
 		require.Error(t, err)
 		b.requireNotStored(t, o.digest)
 	})
+}
+
+// A reader whose client was told a size can't follow a fill of another size,
+// whoever started that.
+func TestChangedSizeOfAnotherRepositorysFill(t *testing.T) {
+	b := newBench(t, Options{})
+	o := newOrigin(randomBytes(200_000))
+	more := make(chan struct{})
+	o.every = pauseAt(100_000, more)
+	first := b.open(t, o, o.digest)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	second := &Reader{
+		engine: b.Engine, ctx: ctx, cancel: cancel, repo: "quay.io/zzz", digest: o.digest, src: statOrigin{o},
+		size: 1000, wake: make(chan struct{}, 1),
+	}
+	require.ErrorIs(t, second.open(), errChanged)
+	require.NoError(t, second.Close())
+	close(more)
+	requireContent(t, first, o.content)
+	b.requireStored(t, o.content)
+	require.False(t, b.store.HasLink("quay.io/zzz", images.Layer, o.digest))
 }
 
 // A source that fails is made up for by another repository's.

@@ -53,7 +53,7 @@ func (r *Reader) join() error {
 	err = r.follow(t)
 	switch {
 	case err == nil:
-	case how == entryStranger && r.ctx.Err() == nil:
+	case how == entryStranger && r.ctx.Err() == nil && !errors.Is(err, errChanged):
 		return errAgain // what the upstream said was to another repository
 	default:
 		return err

@@ -99,21 +99,26 @@ func slotOf(dir string, n int) slot {
 	}
 }
 
-// maxSlots is more than there are workers.
-const maxSlots = 256
+const (
+	// maxSlots is more than there are workers.
+	maxSlots = 256
+	// maxLosses is how often a file may be gone from under us, which others do
+	// when they commit or purge it.
+	maxLosses = 10
+)
 
 // openPartial locks the first free slot of the digest, and makes it when it is
 // not there.
 func openPartial(store *images.Store, ops files, d digest.Digest) (*partial, error) {
 	dir := store.FillDir(d)
-	for n, try := 0, 0; n < maxSlots; {
+	for n, lost := 0, 0; n < maxSlots; {
 		s := slotOf(dir, n)
 		if err := os.MkdirAll(dir, 0o775); err != nil {
 			return nil, err
 		}
 		f, err := ops.open(s.data)
-		if errors.Is(err, fs.ErrNotExist) && try < 10 {
-			try++ // somebody removed the empty directory in between
+		if errors.Is(err, fs.ErrNotExist) && lost < maxLosses {
+			lost++ // somebody removed the empty directory in between
 			continue
 		}
 		if err != nil {
@@ -129,11 +134,14 @@ func openPartial(store *images.Store, ops files, d digest.Digest) (*partial, err
 			_ = f.Close()
 			return nil, &os.PathError{Op: "flock", Path: s.data, Err: err}
 		}
-		if !isAt(f, s.data) { // committed or purged before we had the lock
-			_ = f.Close()
-			continue
+		if isAt(f, s.data) {
+			return &partial{file: f, slot: s, write: ops.writeAt}, nil
 		}
-		return &partial{file: f, slot: s, write: ops.writeAt}, nil
+		_ = f.Close() // committed or purged before we had the lock
+		if lost++; lost > maxLosses {
+			_ = os.Remove(dir)
+			return nil, fmt.Errorf("%s is another file each time it is opened", s.data)
+		}
 	}
 	return nil, fmt.Errorf("all %d places for fills of %s are taken", maxSlots, d)
 }
