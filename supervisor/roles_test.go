@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -122,14 +123,27 @@ func playRouter(ctx context.Context, p *child.Process, first config.Router, upda
 
 func toSocket(path string) http.Handler {
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "worker"})
-	proxy.Transport = &http.Transport{
+	proxy.Transport = persistent{&http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)
 		},
 		DisableKeepAlives: true,
-	}
+	}}
 	return proxy
+}
+
+// persistent asks again where it got no answer, as the real router does: a
+// server that is told to end drops what it accepted and had not begun to read.
+type persistent struct{ http.RoundTripper }
+
+func (p persistent) RoundTrip(r *http.Request) (*http.Response, error) {
+	for {
+		response, err := p.RoundTripper.RoundTrip(r)
+		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) {
+			return response, err
+		}
+	}
 }
 
 // serve serves until ctx ends, and then drains.
