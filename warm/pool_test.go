@@ -60,7 +60,7 @@ func TestPoolIsFed(t *testing.T) {
 		})
 	}
 	p.wait()
-	require.Less(t, len(order), 7)
+	require.Len(t, order, 6)
 	require.Equal(t, "a", order[0])
 	require.Contains(t, order[:4], "a more")
 	require.Equal(t, "c more", order[5])
