@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"regexp"
 	"strconv"
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
@@ -31,7 +32,10 @@ func (h *handler) change(w http.ResponseWriter, q request) {
 	case q.route == v2.RouteNameBlob && q.Method == http.MethodDelete:
 		h.unlink(a, q, images.Layer)
 	default:
-		err := h.pledge(q)
+		err := checkChunk(q)
+		if err == nil {
+			err = h.pledge(q)
+		}
 		if _, refused := errors.AsType[errcode.Error](err); refused {
 			refuse(w, err)
 			return
@@ -79,6 +83,21 @@ func (a *changed) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return a.ResponseWriter.Write(p)
+}
+
+// chunkRange is the Content-Range of a chunk (OCI distribution spec 1.1, "Pushing
+// a blob in chunks"), which differs from that of HTTP.
+var chunkRange = regexp.MustCompile(`^[0-9]{1,18}-[0-9]{1,18}$`)
+
+// checkChunk refuses a Content-Range that is none. Distribution would call that
+// a failure of its own.
+func checkChunk(q request) error {
+	text := q.Header.Get("Content-Range")
+	if text == "" || chunkRange.MatchString(text) {
+		return nil
+	}
+	return errcode.ErrorCodeRangeInvalid.WithMessage("the Content-Range " + strconv.Quote(text) +
+		" is invalid: that of a chunk has its first and its last byte, such as 0-1023")
 }
 
 // pledge keeps the blob that an upload will be, or that is to be mounted, for

@@ -57,6 +57,12 @@ func TestChunkedUpload(t *testing.T) {
 		if from == 0 {
 			wrong := w.do("PATCH", at.Header.Get("Location"), []byte("x"), "Content-Range", "7-7")
 			assert.Equal(t, http.StatusRequestedRangeNotSatisfiable, wrong.StatusCode)
+			for _, text := range []string{"bytes 20000-20000/50000", "20000", "-20000", "20000-99999999999999999999"} {
+				wrong = w.do("PATCH", at.Header.Get("Location"), []byte("x"), "Content-Range", text)
+				assert.Equal(t, http.StatusRequestedRangeNotSatisfiable, wrong.StatusCode, text)
+				assert.Equal(t, "RANGE_INVALID", wrong.code())
+				assert.Contains(t, wrong.body, "such as 0-1023")
+			}
 			asked := w.do("GET", at.Header.Get("Location"), nil)
 			assert.Equal(t, 204, asked.StatusCode)
 			assert.Equal(t, at.Header.Get("Range"), asked.Header.Get("Range"))
