@@ -79,10 +79,7 @@ func (s blobStore) permit(ctx context.Context, d digest.Digest) (accesslog.Cache
 	if s.offline {
 		return "", s.offlineError("blob "+d.String()+" of "+s.remote, errcode.ErrorCodeBlobUnknown)
 	}
-	_, _, err := s.permits.wait(ctx, s.name+"@"+d.String(), func(ctx context.Context) (int64, error) {
-		return s.upstream.StatBlob(ctx, s.remote, d)
-	})
-	if err != nil {
+	if _, err := s.statBlob(ctx, d); err != nil {
 		return "", err
 	}
 	// The logger will say so only later, and the cleaner may be about to take
@@ -116,7 +113,7 @@ func (s blobStore) handOff(x *exchange, req *http.Request, d digest.Digest, stat
 // headUpstream answers a HEAD for a blob that is not here, without bringing it
 // here.
 func (s blobStore) headUpstream(ctx context.Context, x *exchange, d digest.Digest) error {
-	size, err := s.upstream.StatBlob(ctx, s.remote, d)
+	size, err := s.statBlob(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -189,5 +186,14 @@ func (s source) OpenBlob(ctx context.Context, offset, end int64) (*upstream.Blob
 }
 
 func (s source) StatBlob(ctx context.Context) (int64, error) {
-	return s.upstream.StatBlob(ctx, s.remote, s.digest)
+	return s.statBlob(ctx, s.digest)
+}
+
+// statBlob asks the upstream for the size of a blob, and thus whether it gives
+// the blob to the repository: once for all who want to know at the same time.
+func (r *repository) statBlob(ctx context.Context, d digest.Digest) (int64, error) {
+	size, _, err := r.stats.wait(ctx, r.name+"@"+d.String(), func(ctx context.Context) (int64, error) {
+		return r.upstream.StatBlob(ctx, r.remote, d)
+	})
+	return size, err
 }

@@ -395,3 +395,37 @@ func TestPermissionIsAskedForOnce(t *testing.T) {
 		assert.Equal(t, 1, b.up.count("stat"))
 	})
 }
+
+func TestPermissionForABlobOnItsWayIsAskedForOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		desc := b.up.addBlob("org/one", "shared")
+		b.up.addBlob("org/two", "shared")
+		arrived := make(chan struct{})
+		b.up.body = func(content []byte) io.ReadCloser {
+			return io.NopCloser(io.MultiReader(readerFunc(func([]byte) (int, error) { <-arrived; return 0, io.EOF }), bytes.NewReader(content)))
+		}
+		var clients sync.WaitGroup
+		pull := func(remote string) {
+			clients.Go(func() {
+				w, err := b.serveBlob(remote, desc.Digest, get())
+				assert.NoError(t, err)
+				assert.Equal(t, "shared", w.Body.String())
+			})
+		}
+		pull("org/one")
+		synctest.Wait()
+		release := b.up.hanging()
+		for range 20 {
+			pull("org/two")
+		}
+		synctest.Wait()
+		assert.Equal(t, 1, b.up.count("stat"))
+		close(release)
+		synctest.Wait()
+		close(arrived)
+		clients.Wait()
+		assert.Equal(t, 1, b.up.count("stat"))
+		assert.Equal(t, 1, b.up.count("open"))
+	})
+}

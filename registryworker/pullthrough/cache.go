@@ -56,8 +56,7 @@ type Cache struct {
 	checks     *flights[tagCheck]
 	manifests  *flights[fetchedManifest]
 	referrers  *flights[fetchedReferrers]
-	// permits ask for blobs that are here whether a repository has them, too.
-	permits *flights[int64]
+	stats      *flights[int64]
 	// states remembers when tags and referrers were last asked for. Forgetting
 	// one costs a question to the upstream, nothing else.
 	states *lru.Cache[string, state]
@@ -90,7 +89,7 @@ func New(opt Options) (*Cache, error) {
 		checks:     newFlights[tagCheck](bg),
 		manifests:  newFlights[fetchedManifest](bg),
 		referrers:  newFlights[fetchedReferrers](bg),
-		permits:    newFlights[int64](bg),
+		stats:      newFlights[int64](bg),
 		states:     states,
 	}, nil
 }
