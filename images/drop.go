@@ -26,7 +26,7 @@ func (w *sweeper) drop(path string, wanted func(content []byte) bool) (gone bool
 	content, err := os.ReadFile(aside)
 	if err == nil && !wanted(content) {
 		w.swept.Links++
-		return true, os.Remove(aside)
+		return true, ignoreNotExist(os.Remove(aside))
 	}
 	return false, errors.Join(err, putBack(aside, path))
 }

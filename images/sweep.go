@@ -150,8 +150,12 @@ func (w *sweeper) old(path string, before time.Time) bool {
 	return err == nil && info.ModTime().Before(before)
 }
 
+// temporary removes a file that nobody is about to give another name. It goes
+// by when the file got the one it has, as what another sweep has just taken
+// aside may be of any age.
 func (w *sweeper) temporary(path string) (bool, error) {
-	if !w.old(path, w.before) {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil || st.Ctim.Nano() >= w.before.UnixNano() {
 		return false, nil
 	}
 	err := os.Remove(path)
