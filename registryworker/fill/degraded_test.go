@@ -247,6 +247,11 @@ func TestDirectUnknownSize(t *testing.T) {
 	require.Empty(t, b.direct)
 	r := b.open(t, statOrigin{o}, o.digest)
 	requireContent(t, r, o.content)
+
+	o.stat = func() (int64, error) { return -1, nil }
+	_, err = b.Open(t.Context(), repo, o.digest, statOrigin{o})
+	require.ErrorIs(t, err, errNoSize)
+	require.Empty(t, b.direct)
 }
 
 // More readers than DirectReads wait for their turn, and for no longer than

@@ -45,6 +45,9 @@ func (r *Reader) openDirect() error {
 		return errNoSize
 	}
 	size, err := s.StatBlob(r.ctx)
+	if err == nil && size < 0 {
+		err = errNoSize
+	}
 	if err != nil {
 		d.disconnect()
 		return err
