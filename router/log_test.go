@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"registrycache/config"
 	"registrycache/logger/accesslog"
 	"registrycache/logger/logtest"
 	"registrycache/router/pulls"
@@ -175,8 +176,23 @@ func TestRequestsAndBytesAreCounted(t *testing.T) {
 	}, got)
 }
 
+// The metrics of workers have the upstream as it is configured.
+func TestUpstreamWithAPortIsCountedUnderItsName(t *testing.T) {
+	c := newCache(t)
+	c.settings.Routes = append(c.settings.Routes, c.route("registry.lab_5000"))
+	c.settings.Routes[2].Name = "registry.lab:5000"
+	c.worker("registry.lab_5000", text("hello"))
+	c.start()
+	c.get("/v2/registry.lab_5000/a/manifests/1")
+	require.Equal(t, "registry.lab_5000", c.records(1)[0].Upstream)
+	requests := c.handler.metrics.requests
+	assert.Equal(t, 1, testutil.CollectAndCount(requests))
+	assert.Equal(t, 1, requests.DeletePartialMatch(prometheus.Labels{"upstream": "registry.lab:5000"}))
+}
+
 func TestBytesThatWereHereAreSaved(t *testing.T) {
 	m := newMetrics(prometheus.NewRegistry())
+	m.know([]config.Route{{Path: "quay.io", Name: "quay.io"}})
 	for _, cache := range []accesslog.CacheStatus{
 		accesslog.Hit, accesslog.Revalidated, accesslog.Stale, accesslog.Collapsed,
 		accesslog.Miss, accesslog.Passed, accesslog.Failed, accesslog.Local,

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"registrycache/config"
 	"registrycache/logger/accesslog"
 )
 
@@ -18,16 +19,19 @@ type metrics struct {
 	sent     *prometheus.CounterVec
 	saved    *prometheus.CounterVec
 
+	mu sync.RWMutex
+	// names are those of upstreams by the Path of their route, by which records
+	// know them: it can't have the colon of a port.
+	names map[string]string
 	// counters has those that were needed, found faster than by their labels.
-	mu       sync.RWMutex
 	counters map[counted]counters
 }
 
 // counted is what makes a counter another one.
 type counted struct {
-	upstream, kind string
-	cache          accesslog.CacheStatus
-	status         int
+	path, kind string
+	cache      accesslog.CacheStatus
+	status     int
 }
 
 type counters struct {
@@ -45,6 +49,7 @@ var durations = []float64{1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1, 3, 10
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	return &metrics{
+		names:    make(map[string]string),
 		counters: make(map[counted]counters),
 		requests: promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 			Name: "registry_cache_requests_total",
@@ -66,14 +71,23 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 }
 
+// know has upstreams counted under their names, as all other metrics have them.
+func (m *metrics) know(routes []config.Route) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range routes {
+		m.names[r.Path] = r.Name
+	}
+}
+
 func (m *metrics) count(r *accesslog.Record) {
 	key := counted{r.Upstream, r.Kind, r.Cache, r.Status}
 	m.mu.RLock()
 	c, ok := m.counters[key]
 	m.mu.RUnlock()
 	if !ok {
-		c = m.countersOf(key)
 		m.mu.Lock()
+		c = m.countersOf(key)
 		m.counters[key] = c
 		m.mu.Unlock()
 	}
@@ -88,17 +102,18 @@ func (m *metrics) count(r *accesslog.Record) {
 }
 
 func (m *metrics) countersOf(key counted) counters {
+	upstream := m.names[key.path]
 	c := counters{
-		requests: m.requests.WithLabelValues(key.upstream, key.kind, string(key.cache), strconv.Itoa(key.status)),
-		sent:     m.sent.WithLabelValues(key.upstream, string(key.cache)),
+		requests: m.requests.WithLabelValues(upstream, key.kind, string(key.cache), strconv.Itoa(key.status)),
+		sent:     m.sent.WithLabelValues(upstream, string(key.cache)),
 	}
 	if key.kind != "" {
 		c.duration = m.duration.WithLabelValues(key.kind, string(key.cache))
 	}
-	if key.upstream == "" {
+	if upstream == "" {
 		return c
 	}
-	saved := m.saved.WithLabelValues(key.upstream) // 0 until something is saved
+	saved := m.saved.WithLabelValues(upstream) // 0 until something is saved
 	switch key.cache {
 	case accesslog.Hit, accesslog.Revalidated, accesslog.Stale, accesslog.Collapsed:
 		c.saved = saved

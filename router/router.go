@@ -72,11 +72,17 @@ func newHandler(first config.Router, log zerolog.Logger, reg prometheus.Register
 	if err != nil {
 		return nil, err
 	}
-	h.state.Store(st)
+	h.use(st)
 	if h.records, err = accesslog.NewWriter(first.AccessLog, accesslog.WriterOptions{Log: log, Metrics: reg}); err != nil {
 		log.Warn().Err(err).Msg("serving without an access log; images will not be marked as used")
 	}
 	return h, nil
+}
+
+// use has requests answered by a state from now on.
+func (h *handler) use(st *state) {
+	h.metrics.know(st.settings.Routes)
+	h.state.Store(st)
 }
 
 // close is called when no request is in flight.
@@ -131,7 +137,7 @@ func (h *handler) update(settings config.Router) {
 		h.log.Error().Err(err).Msg("new settings are broken; the old ones stay in force")
 		return
 	}
-	h.state.Store(next)
+	h.use(next)
 	old.close(next)
 	h.log.Info().Int("upstreams", len(settings.Routes)).Bool("tls", settings.TLS != nil).
 		Str("auth", settings.Auth.Type).Msg("settings reloaded")
