@@ -141,10 +141,11 @@ func (c *cleaner) survey(ctx context.Context) (*survey, error) {
 }
 
 // pressed says whether the store or the disk is so full that a clean can't
-// wait.
+// wait. So it is said, too, when a command has removed something, as what went
+// while a look was under way counts twice until the next walk.
 func (c *cleaner) pressed(ctx context.Context, set config.Cleaner) (bool, error) {
 	u, _, err := c.estimate(ctx)
-	return goalOf(set, u, c.now()).reclaim > 0, err
+	return goalOf(set, u, c.now()).reclaim > 0 || c.growth.Shrunk(), err
 }
 
 // goal is what the settings, or whoever asked for this clean, want.

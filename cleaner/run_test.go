@@ -174,6 +174,22 @@ func TestItCleansAtOnceWhenTheStoreHasGrown(t *testing.T) {
 	})
 }
 
+// What a command removed beside it is known at once, and exactly soon after.
+func TestItLooksAgainWhenACommandRemovedSomething(t *testing.T) {
+	s := newStore(t)
+	s.layer(t, "a", 100)
+	held := s.bytes(t)
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t, config.Cleaner{StoreDir: s.dir, MaxSize: 1 << 30, RunEvery: time.Hour})
+		defer r.stop()
+		r.after(0, 1)
+		s.store.CountRemoved(held) // as by one who removed what this one did, too
+		r.after(2*atMost, 1)
+		require.Equal(t, held, r.part().Store.Used)
+		r.after(10*time.Minute, 0)
+	})
+}
+
 func TestRunFailsWhereItCanNotWork(t *testing.T) {
 	notReady := func() { t.Error("ready") }
 	told := func(func() status.Part) {}
