@@ -78,13 +78,29 @@ func (l *loader) parseConfigFile(path string, content []byte) *configFile {
 	err := dec.Decode(&f.fileConfig)
 	if err != nil && !errors.Is(err, io.EOF) {
 		l.yamlMistakes(path, err)
-		f.Hosted = nil // what could not be read would be called missing as well
+		if !isHosted(child(f.root.Content[0], "hosted")) {
+			f.Hosted = nil // what could not be read would be called missing as well
+		}
 	}
 	var second yaml.Node
 	if err := dec.Decode(&second); err == nil {
 		l.mistake(fmt.Sprintf("%s:%d", path, second.Line), "a second document begins here; write one")
 	}
 	return f
+}
+
+// isHosted says whether a value could be read as the part about what is pushed.
+func isHosted(value *yaml.Node) bool {
+	if value == nil {
+		return false
+	}
+	text, err := yaml.Marshal(value)
+	if err != nil {
+		return false
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text)) // a node's own decoder takes any key
+	dec.KnownFields(true)
+	return dec.Decode(&fileHosted{}) == nil
 }
 
 // at is the position of a value as file:line: key, for instance

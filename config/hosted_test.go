@@ -39,3 +39,18 @@ func TestHostedForEveryoneIsWorthANotice(t *testing.T) {
 		assert.NotContains(t, notice, open)
 	}
 }
+
+func TestMistakesOfHostedBesideUnreadableOnes(t *testing.T) {
+	for name, file := range map[string]string{
+		"prefix": "upstreams: {quay.io: {nope: 1}}\nhosted:\n  prefix: a/b\n",
+		"push":   "pins: []\nhosted:\n  prefix: local\n  push: ['']\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.configFile(file)
+			mistakes := s.mistakes()
+			require.Contains(t, mistakes[0], "unknown key")
+			require.Contains(t, mistakes[1], "hosted."+name)
+		})
+	}
+}
