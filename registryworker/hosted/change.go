@@ -1,9 +1,7 @@
 package hosted
 
 import (
-	"bytes"
 	"errors"
-	"io"
 	"io/fs"
 	"net/http"
 	"regexp"
@@ -46,8 +44,13 @@ func (h *handler) change(w http.ResponseWriter, q request) {
 		}
 		h.registry.ServeHTTP(a, q.Request)
 	}
+	h.conceal(w, q, a)
+}
+
+// conceal answers in the place of distribution where that failed: its error is
+// in the log, and would show clients paths.
+func (h *handler) conceal(w http.ResponseWriter, q request, a *changed) {
 	if a.failed {
-		// Distribution's error is in the log. It would show clients paths.
 		h.fail(w, q, errors.New("distribution answered "+strconv.Itoa(a.status)))
 	}
 }
@@ -135,43 +138,6 @@ func (h *handler) keep(q request, d digest.Digest) error {
 	h.pledges.Lock()
 	defer h.pledges.Unlock()
 	return h.store.Pledge(q.repository, d)
-}
-
-// putManifest holds off who would collect what the manifest needs from before
-// it is looked for until it is needed by the manifest.
-func (h *handler) putManifest(a *changed, q request) {
-	if q.digest != "" && q.digest.Algorithm() != digest.Canonical {
-		refuse(a, otherAlgorithm("manifests", q.digest)) // distribution would find it wrong
-		return
-	}
-	payload, err := io.ReadAll(http.MaxBytesReader(a, q.Body, images.MaxManifestSize))
-	if err != nil {
-		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			refuse(a, errcode.ErrorCodeSizeInvalid.WithMessage(images.ErrManifestTooLarge.Error()))
-			return
-		}
-		refuse(a, errcode.ErrorCodeManifestInvalid.WithMessage("the manifest broke off"))
-		return
-	}
-	// Whatever is wrong with it, distribution says.
-	doc, _ := images.ParseManifest(payload)
-	if doc.Subject != nil && doc.Subject.Digest.Validate() == nil {
-		a.subject = doc.Subject.Digest
-	}
-	release, err := h.store.Changing(q.Context())
-	if err != nil {
-		h.fail(a, q, err)
-		return
-	}
-	defer release()
-	q.Body = io.NopCloser(bytes.NewReader(payload))
-	h.registry.ServeHTTP(a, q.Request)
-	if a.status == http.StatusCreated {
-		h.referrers.add(q.repository, a.subject, digest.FromBytes(payload))
-		h.pledges.Lock()
-		defer h.pledges.Unlock()
-		h.store.Redeem(q.repository, doc.Needs())
-	}
 }
 
 // unlink deletes a tag, manifest or blob from the repository. Distribution

@@ -3,6 +3,8 @@ package hosted
 import (
 	"net/http"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -43,6 +45,8 @@ func newHandler(prefix string, store *images.Store, registry http.Handler, garba
 	}
 }
 
+var tagRegexp = regexp.MustCompile("^" + reference.TagRegexp.String() + "$")
+
 // request is a parsed one. Repository is empty where it concerns none.
 type request struct {
 	*http.Request
@@ -74,7 +78,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.route == v2.RouteNameBlob && reads:
 		h.readBlob(w, q)
 	case reads:
-		h.registry.ServeHTTP(w, r)
+		a := &changed{ResponseWriter: w}
+		h.registry.ServeHTTP(a, r)
+		h.conceal(w, q, a)
 	default:
 		h.change(w, q)
 	}
@@ -90,6 +96,9 @@ func (h *handler) parse(r *http.Request) (request, error) {
 	q.route, q.repository = match.Route.GetName(), match.Vars["name"]
 	if q.repository != "" && !strings.HasPrefix(q.repository, h.prefix+"/") {
 		return q, errcode.ErrorCodeNameUnknown.WithMessage("the names of pushed images begin with " + h.prefix + "/ here")
+	}
+	if last := r.Form.Get("last"); q.route == v2.RouteNameTags && last != "" && !tagRegexp.MatchString(last) {
+		return q, errcode.ErrorCodeTagInvalid.WithMessage("last=" + strconv.Quote(last) + " is not a tag")
 	}
 	text := match.Vars["digest"]
 	if reference := match.Vars["reference"]; strings.Contains(reference, ":") {

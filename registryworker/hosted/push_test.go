@@ -3,6 +3,8 @@ package hosted
 import (
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -81,6 +83,36 @@ func TestChunkedUpload(t *testing.T) {
 	assert.Equal(t, 404, w.do("GET", aborted, nil).StatusCode)
 }
 
+func TestTagsArePaged(t *testing.T) {
+	w := start(t, t.TempDir())
+	for _, tag := range []string{"1", "2", "3"} {
+		w.push("local/app:" + tag)
+	}
+	a := w.do("GET", "/v2/local/app/tags/list?n=2", nil)
+	assert.JSONEq(t, `{"name":"local/app","tags":["1","2"]}`, a.body)
+	assert.Equal(t, `</v2/local/app/tags/list?last=2&n=2>; rel="next"`, a.Header.Get("Link"))
+	a = w.do("GET", "/v2/local/app/tags/list?n=2&last=2", nil)
+	assert.JSONEq(t, `{"name":"local/app","tags":["3"]}`, a.body)
+	for _, last := range []string{"%00", "..%2F..%2F..", "a%2Fb", "%3F"} {
+		a = w.do("GET", "/v2/local/app/tags/list?last="+last, nil)
+		assert.Equal(t, 400, a.StatusCode, last)
+		assert.Equal(t, "TAG_INVALID", a.code(), last)
+		assert.NotContains(t, a.body, w.dir)
+	}
+}
+
+func TestADamagedStoreShowsNoPaths(t *testing.T) {
+	w := start(t, t.TempDir())
+	w.push("local/app:1")
+	tags := filepath.Join(images.HostedDir(w.dir), "docker/registry/v2/repositories/local/app/_manifests/tags")
+	require.NoError(t, os.RemoveAll(tags))
+	require.NoError(t, os.WriteFile(tags, nil, 0o600))
+	a := w.do("GET", "/v2/local/app/tags/list", nil)
+	assert.Equal(t, 500, a.StatusCode)
+	assert.Contains(t, a.body, "the store of pushed images failed")
+	assert.NotContains(t, a.body, "docker/registry")
+}
+
 func TestMount(t *testing.T) {
 	w := start(t, t.TempDir())
 	d := w.upload("local/base", "layer")
@@ -119,6 +151,19 @@ func TestManifestsAreChecked(t *testing.T) {
 	assert.Equal(t, "MANIFEST_INVALID", a.code(), a.body)
 	a = w.do("PUT", "/v2/local/app/manifests/1", make([]byte, images.MaxManifestSize+1), "Content-Type", v1.MediaTypeImageManifest)
 	assert.Equal(t, "SIZE_INVALID", a.code(), a.body)
+	descriptor := func(d string) string { return `{"mediaType":"x","size":1,"digest":"` + d + `"}` }
+	for content, says := range map[string]string{
+		"null": "not a JSON object", "[]": "not a JSON object", " ": "not a JSON object", `{"layers":{}}`: "the manifest is invalid: ",
+		`{"layers":[` + descriptor("sha256:zz") + `]}`: `names the digest \"sha256:zz\"`,
+		`{"config":` + descriptor("md5:00") + `}`:      `names the digest \"md5:00\"`,
+		`{"subject":` + descriptor("../../x") + `}`:    `names the digest \"../../x\"`,
+		`{"manifests":[` + descriptor("") + `]}`:       `names the digest \"\"`,
+	} {
+		a = w.do("PUT", "/v2/local/app/manifests/1", []byte(content), "Content-Type", v1.MediaTypeImageManifest)
+		assert.Equal(t, 400, a.StatusCode, content)
+		assert.Equal(t, "MANIFEST_INVALID", a.code(), content)
+		assert.Contains(t, a.body, says)
+	}
 	layer := w.upload("local/app", "layer")
 	a = w.manifest("local/app", digest.FromString("other").String(), layer, 5, "")
 	assert.Equal(t, "DIGEST_INVALID", a.code(), a.body)
