@@ -17,7 +17,7 @@ func (r statusReport) store() []string {
 	} else {
 		rows = append(rows, row("store", usageText(*s)), row("disk", diskText(*s)), row("clean", r.cleanText(*s)))
 		for _, q := range s.Quotas {
-			rows = append(rows, row("quota", fmt.Sprintf("%s of %s for %s", sizeText(q.Used), sizeText(q.Limit), q.Path)))
+			rows = append(rows, row("quota", fmt.Sprintf("%s of %s for %s", sizeText(q.Used), sizeText(q.Limit), r.upstream(q.Path))))
 		}
 	}
 	if h := r.Hosted; h != nil {

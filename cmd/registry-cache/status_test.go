@@ -112,6 +112,16 @@ func TestStatusText(t *testing.T) {
 	require.Empty(t, cmp.Diff(exampleText, got))
 }
 
+// An upstream with a port has one name everywhere.
+func TestStatusTextOfAnUpstreamWithAPort(t *testing.T) {
+	d := exampleStatus()
+	d.Upstreams[1].Name, d.Upstreams[1].Path = "registry.lab:5000", "registry.lab_5000"
+	d.Traffic.Upstreams[1].Path, d.Store.Quotas[0].Path = "registry.lab_5000", "registry.lab_5000"
+	got := string(statusReport{Document: d}.text())
+	require.Equal(t, 3, strings.Count(got, "registry.lab:5000"))
+	require.NotContains(t, got, "registry.lab_5000")
+}
+
 // A name of any length leaves the columns behind it where they can be seen.
 func TestStatusTextOfALongName(t *testing.T) {
 	d := exampleStatus()

@@ -94,7 +94,7 @@ func (r statusReport) traffic() []string {
 	rows := []string{row("PULLED FROM", "HITS TODAY", "SAVED", "HITS IN 7 DAYS", "SAVED", "HITS SINCE "+since, "SAVED")}
 	var all status.UpstreamTraffic
 	for _, u := range r.Traffic.Upstreams {
-		rows = append(rows, trafficRow(u.Path, u))
+		rows = append(rows, trafficRow(r.upstream(u.Path), u))
 		all.Today.Add(u.Today)
 		all.Week.Add(u.Week)
 		all.Total.Add(u.Total)
@@ -103,6 +103,17 @@ func (r statusReport) traffic() []string {
 		rows = append(rows, trafficRow("all", all))
 	}
 	return rows
+}
+
+// upstream is the name of the one that a path stands for, which has no colon
+// where the name has a port. What is no upstream any more is called by its path.
+func (r statusReport) upstream(path string) string {
+	for _, u := range r.Upstreams {
+		if u.Path == path {
+			return u.Name
+		}
+	}
+	return path
 }
 
 func trafficRow(name string, t status.UpstreamTraffic) string {
