@@ -60,7 +60,8 @@ func (e *Engine) purge(d digest.Digest, before time.Time) (removed bool, err err
 		return false, err
 	}
 	for _, entry := range entries {
-		f, err := os.Open(filepath.Join(dir, entry.Name()))
+		// For writing, since NFS wants that of an exclusive lock.
+		f, err := os.OpenFile(filepath.Join(dir, entry.Name()), os.O_RDWR, 0)
 		if errors.Is(err, fs.ErrNotExist) {
 			return false, nil // somebody is at work here
 		}
