@@ -76,6 +76,11 @@ func TestRepositoriesNeedAManifest(t *testing.T) {
 	require.NoError(t, os.MkdirAll(torn, 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(torn, "link"), nil, 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "docker/registry/v2/repositories/stray"), nil, 0o644))
+	for _, stray := range []string{"a/_manifests", "b/_manifests/revisions/sha256"} {
+		path := filepath.Join(dir, "docker/registry/v2/repositories", stray)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, nil, 0o644))
+	}
 
 	names, more, err := s.Repositories(t.Context(), "", 10)
 	require.NoError(t, err)
