@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"syscall"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -70,6 +71,28 @@ func TestPageIsLive(t *testing.T) {
 	plain.faultless()
 
 	a.Stop() // no browser that looks holds the end up
+}
+
+// A page that is open outlives the router, and the whole cache.
+func TestPageComesBackWithTheCache(t *testing.T) {
+	t.Parallel()
+	b := browser(t)
+	a := harness.Cache(t, harness.NewUpstream(t))
+	p := open(b, t, "http://"+a.Addr+"/", desktop)
+	p.waitFor(isLive)
+	// The cache may be back before anybody here looks.
+	eval[bool](p, `window.losses = 0; window.notLoadedAgain = true;
+		new MutationObserver(() => { if (!(`+isLive+`)) window.losses++; })
+			.observe(document.documentElement, { attributeFilter: ['class'] });
+		true`)
+	require.NoError(t, syscall.Kill(a.Child(t, "registry-cache router"), syscall.SIGKILL))
+	p.waitFor(`window.losses > 0 && ` + isLive)
+	p.waitFor(`document.querySelector('#process-router .roomy').innerText === '1'`)
+	eval[int](p, `window.losses = 0`)
+	a.Restart()
+	p.waitFor(`window.losses > 0 && ` + isLive)
+	p.waitFor(`document.querySelector('#process-router .roomy').innerText === '0'`)
+	assert.True(t, eval[bool](p, `window.notLoadedAgain`))
 }
 
 func TestPageAsksForAPassword(t *testing.T) {
