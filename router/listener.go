@@ -19,6 +19,7 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	limitStall(conn, l.h.tune.stallTimeout)
 	if cfg := l.h.state.Load().tls; cfg != nil {
 		return tls.Server(&batch{Conn: conn}, cfg), nil
 	}

@@ -23,6 +23,8 @@ type tuning struct {
 	readHeaderTimeout time.Duration
 	// idleTimeout is how long a connection without a request stays open.
 	idleTimeout time.Duration
+	// stallTimeout is how long a client may take nothing of an answer.
+	stallTimeout time.Duration
 	// retryWaits are the pauses before a worker that can't be reached is asked
 	// again. A worker that restarts keeps its socket, so they need not
 	// cover its start.
@@ -36,6 +38,7 @@ type tuning struct {
 var productionTuning = tuning{
 	readHeaderTimeout: 10 * time.Second,
 	idleTimeout:       2 * time.Minute,
+	stallTimeout:      5 * time.Minute,
 	retryWaits:        []time.Duration{100 * time.Millisecond, 400 * time.Millisecond},
 	answerTimeout:     3 * time.Minute,
 	newController:     distributionController,
