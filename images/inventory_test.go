@@ -59,6 +59,7 @@ func TestInventoryHasEachBlobOnce(t *testing.T) {
 	require.NoError(t, os.Symlink(filepath.Base(place("a loop")), place("a loop")))
 	require.NoError(t, os.Mkdir(place("a fifo"), 0o755))
 	require.NoError(t, unix.Mkfifo(s.BlobPath(digest.FromString("a fifo")), 0o600))
+	require.NoError(t, s.Link("quay.io/a", images.Manifest, digest.FromString("a fifo")))
 
 	v := take(t, s)
 	var got []digest.Digest
@@ -73,6 +74,7 @@ func TestInventoryHasEachBlobOnce(t *testing.T) {
 		require.EqualValues(t, i, at)
 	}
 	require.ElementsMatch(t, want, got)
+	require.Empty(t, v.Manifests)
 
 	long := digest.SHA512.FromString("0")
 	for _, d := range []digest.Digest{

@@ -83,11 +83,12 @@ func (s *Store) readUnused(d digest.Digest) (ManifestDoc, error) {
 }
 
 // openUnused opens a file so that reading it leaves its access time alone,
-// where the file is ours.
+// where the file is ours. It does not wait for the other end of a fifo.
 func openUnused(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOATIME, 0)
+	const flags = os.O_RDONLY | unix.O_NONBLOCK
+	f, err := os.OpenFile(path, flags|unix.O_NOATIME, 0)
 	if errors.Is(err, fs.ErrPermission) {
-		return os.Open(path)
+		return os.OpenFile(path, flags, 0)
 	}
 	return f, err
 }
