@@ -133,7 +133,8 @@ func TestWrongBytesOnce(t *testing.T) {
 	}
 }
 
-// Wrong bytes for ever: tried once more, then given up; nothing is stored.
+// Wrong bytes for ever: each fill tries once more, then gives up; nothing is
+// stored.
 func TestWrongBytesForEver(t *testing.T) {
 	t.Parallel()
 	d := harness.NewDepot(t)
@@ -142,9 +143,13 @@ func TestWrongBytesForEver(t *testing.T) {
 	d.Inject(http.MethodGet, blob, harness.Corrupt())
 	_, err := a.HTTP(t).Do(http.MethodGet, blobs+blob)
 	require.Error(t, err)
-	harness.Eventually(t, func() bool { return a.Metric(t, "registry_cache_fill_failed_total") == 1 }, "given up")
-	require.Equal(t, 2, d.Count("", blob))
-	require.Equal(t, 2.0, a.Metric(t, "registry_cache_fill_wrong_digest_total"))
+	harness.Eventually(t, func() bool { return a.Metric(t, "registry_cache_fill_running") == 0 }, "given up")
+	// When all is over before the router has opened the file that the worker
+	// named, it asks the worker once more.
+	fills := a.Metric(t, "registry_cache_fill_failed_total")
+	require.Contains(t, []float64{1, 2}, fills)
+	require.Equal(t, 2*int(fills), d.Count("", blob))
+	require.Equal(t, 2*fills, a.Metric(t, "registry_cache_fill_wrong_digest_total"))
 	requireSoundStore(t, a)
 	require.NotContains(t, strings.Join(storedBlobs(t, a), " "), strings.TrimPrefix(blob, "sha256:"))
 }
