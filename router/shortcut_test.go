@@ -290,7 +290,9 @@ func FuzzShortcut(f *testing.F) {
 		}
 		first %= size + 1
 		second = first + second%(size-first+1)
-		requireSame(t, h, eager, stream[:first], stream[first:second], stream[second:])
+		// Of fewer than four bytes net/http says nothing when a request came before
+		// them of which it knows, and 400 otherwise.
+		requireSame(t, h, eager, stream[:first], stream[first:second], stream[second:]+"0000")
 	})
 }
 
