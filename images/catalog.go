@@ -102,7 +102,7 @@ func (s *Store) hasManifest(repo string) (bool, error) {
 
 func (s *Store) hasRevision(repo string, alg digest.Algorithm, dir string) (bool, error) {
 	f, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) || leadsNowhere(err) {
+	if absent(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -117,7 +117,7 @@ func (s *Store) hasRevision(repo string, alg digest.Algorithm, dir string) (bool
 				return true, nil
 			}
 		}
-		if err == io.EOF || errors.Is(err, fs.ErrNotExist) || leadsNowhere(err) {
+		if err == io.EOF || absent(err) {
 			return false, nil
 		}
 		if err != nil {

@@ -204,7 +204,7 @@ func listBlobs(ctx context.Context, b blobsDir) (list blobList, err error) {
 		for _, name := range names {
 			var st unix.Stat_t
 			err := unix.Fstatat(int(dir.Fd()), name+"/data", &st, unix.AT_SYMLINK_NOFOLLOW)
-			if errors.Is(err, fs.ErrNotExist) || leadsNowhere(err) {
+			if absent(err) {
 				continue
 			}
 			if err != nil {

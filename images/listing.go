@@ -75,6 +75,18 @@ const (
 	ownedBySeveral = -2
 )
 
+// List is Inventory.List of all that the store has now.
+func (s *Store) List(ctx context.Context) (*Listing, error) {
+	v, err := s.Take(ctx)
+	if err == nil {
+		err = v.Relate(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.List(ctx)
+}
+
 // List tells what images there are, in an inventory that Relate has completed.
 // It reads the tags and, where no index names it, the platform in the config;
 // neither counts as a use.

@@ -35,6 +35,15 @@ func (m ManifestDoc) parts() []v1.Descriptor {
 	return all
 }
 
+// Descriptors are all that the manifest names, whatever it needs it for.
+func (m ManifestDoc) Descriptors() []v1.Descriptor {
+	all := append(m.parts(), m.Manifests...)
+	if m.Subject != nil {
+		all = append(all, *m.Subject)
+	}
+	return all
+}
+
 // elsewhere says whether a part need not be here: layers with URLs lie at
 // those, and nobody fetches the empty config of an artifact.
 func elsewhere(desc v1.Descriptor) bool {

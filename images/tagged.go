@@ -1,8 +1,6 @@
 package images
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -19,7 +17,7 @@ type TaggedManifest struct {
 func (v *Inventory) Tagged(repo string) ([]TaggedManifest, error) {
 	dir := filepath.Join(v.store.repoDir(repo), "_manifests/tags")
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) || leadsNowhere(err) {
+	if absent(err) {
 		return nil, nil
 	}
 	if err != nil {

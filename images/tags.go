@@ -1,19 +1,26 @@
 package images
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/distribution/reference"
 )
+
+// IsTag says whether a name can be that of a tag (OCI distribution spec 1.1,
+// "Pulling manifests").
+func IsTag(name string) bool {
+	at := reference.TagRegexp.FindStringIndex(name)
+	return at != nil && at[0] == 0 && at[1] == len(name)
+}
 
 // Tags returns the tags of a repository that are known here, sorted; none for
 // a repository that is not.
 func (s *Store) Tags(repo string) ([]string, error) {
 	dir := filepath.Join(s.repoDir(repo), "_manifests/tags")
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) || leadsNowhere(err) {
+	if absent(err) {
 		return nil, nil
 	}
 	if err != nil {

@@ -51,6 +51,9 @@ func leadsNowhere(err error) bool {
 	return errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP)
 }
 
+// absent says whether there is nothing at a path, or nothing of ours.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || leadsNowhere(err) }
+
 // walkRepositories calls fn for each directory below repositories/, as any of
 // them may be a repository.
 func (s *Store) walkRepositories(ctx context.Context, dir string, fn func(repo string) error) error {

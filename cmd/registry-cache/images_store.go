@@ -70,14 +70,7 @@ func listImages(ctx context.Context, dir string) (*images.Listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	inventory, err := store.Take(ctx)
-	if err == nil {
-		err = inventory.Relate(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return inventory.List(ctx)
+	return store.List(ctx)
 }
 
 // find returns the listing that an image is of, and its place in there.

@@ -52,7 +52,11 @@ func (c *collector) collect(ctx context.Context) error {
 	}
 	defer release()
 	start := time.Now()
-	removal, err := c.plan(ctx)
+	list, err := c.store.List(ctx)
+	if err != nil {
+		return err
+	}
+	removal, err := list.PlanCollection(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -67,19 +71,4 @@ func (c *collector) collect(ctx context.Context) error {
 			Stringer("took", time.Since(start).Round(time.Millisecond)).Msg("garbage of pushes collected")
 	}
 	return nil
-}
-
-func (c *collector) plan(ctx context.Context) (*images.Removal, error) {
-	inventory, err := c.store.Take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := inventory.Relate(ctx); err != nil {
-		return nil, err
-	}
-	list, err := inventory.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return list.PlanCollection(ctx, nil)
 }

@@ -3,7 +3,6 @@ package hosted
 import (
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,8 +43,6 @@ func newHandler(prefix string, store *images.Store, registry http.Handler, garba
 		referrers: newReferrers(store), garbage: garbage, log: log,
 	}
 }
-
-var tagRegexp = regexp.MustCompile("^" + reference.TagRegexp.String() + "$")
 
 // request is a parsed one. Repository is empty where it concerns none.
 type request struct {
@@ -97,7 +94,7 @@ func (h *handler) parse(r *http.Request) (request, error) {
 	if q.repository != "" && !strings.HasPrefix(q.repository, h.prefix+"/") {
 		return q, errcode.ErrorCodeNameUnknown.WithMessage("the names of pushed images begin with " + h.prefix + "/ here")
 	}
-	if last := r.Form.Get("last"); q.route == v2.RouteNameTags && last != "" && !tagRegexp.MatchString(last) {
+	if last := r.Form.Get("last"); q.route == v2.RouteNameTags && last != "" && !images.IsTag(last) {
 		return q, errcode.ErrorCodeTagInvalid.WithMessage("last=" + strconv.Quote(last) + " is not a tag")
 	}
 	text := match.Vars["digest"]

@@ -9,7 +9,6 @@ import (
 
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/opencontainers/go-digest"
-	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"registrycache/images"
 )
@@ -64,19 +63,10 @@ func parseManifest(payload []byte) (images.ManifestDoc, error) {
 	if err != nil {
 		return doc, err
 	}
-	for _, list := range [][]v1.Descriptor{doc.Manifests, doc.Layers, doc.Blobs, one(doc.Config), one(doc.Subject)} {
-		for _, desc := range list {
-			if err := desc.Digest.Validate(); err != nil {
-				return doc, fmt.Errorf("it names the digest %q: %w", desc.Digest, err)
-			}
+	for _, desc := range doc.Descriptors() {
+		if err := desc.Digest.Validate(); err != nil {
+			return doc, fmt.Errorf("it names the digest %q: %w", desc.Digest, err)
 		}
 	}
 	return doc, nil
-}
-
-func one(desc *v1.Descriptor) []v1.Descriptor {
-	if desc == nil {
-		return nil
-	}
-	return []v1.Descriptor{*desc}
 }

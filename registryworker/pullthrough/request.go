@@ -10,6 +10,8 @@ import (
 	"github.com/distribution/distribution/v3/registry/api/errcode"
 	"github.com/distribution/reference"
 	"github.com/opencontainers/go-digest"
+
+	"registrycache/images"
 )
 
 // kind is what a path is about.
@@ -59,7 +61,7 @@ func parse(path string) (request, error) {
 	switch {
 	case what == "manifests" && !strings.Contains(last, ":"):
 		q.kind, q.tag = kindManifest, last
-		if !fullTag(last) {
+		if !images.IsTag(last) {
 			err = errcode.ErrorCodeTagInvalid.WithMessage(quote(last) +
 				" is not a tag: up to 128 letters, digits, _ . and -, not beginning with . or -")
 		}
@@ -95,11 +97,6 @@ func checkName(name string) error {
 		return errcode.ErrorCodeNameInvalid.WithMessage(quote(name) + " is not a repository name: " + err.Error())
 	}
 	return nil
-}
-
-func fullTag(s string) bool {
-	loc := reference.TagRegexp.FindStringIndex(s)
-	return loc != nil && loc[0] == 0 && loc[1] == len(s)
 }
 
 // parseDigest takes the two algorithms that registries use. Others would be
