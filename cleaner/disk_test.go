@@ -58,7 +58,7 @@ func TestItCleansAtOnceWhenTheDiskIsShort(t *testing.T) {
 		free.Store(500<<10 - 4096 - blobBytes)
 		time.Sleep(2 * atMost)
 		synctest.Wait()
-		require.Contains(t, log.text.String(), `"images":["quay.io/a:old"]`)
+		require.Contains(t, log.String(), `"images":["quay.io/a:old"]`)
 		require.Equal(t, 1, log.take())
 	})
 }

@@ -1,11 +1,10 @@
 package cleaner
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"path/filepath"
-	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,27 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"registrycache/config"
+	"registrycache/logger/logtest"
 	"registrycache/status"
 )
 
 // looks counts lines of the report, one for each look at the store.
-type looks struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
+type looks struct{ logtest.Buffer }
 
-func (l *looks) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *looks) take() (n int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.text.Reset()
-	return bytes.Count(l.text.Bytes(), []byte{'\n'})
-}
+func (l *looks) take() int { return strings.Count(l.Take(), "\n") }
 
 // running is Run on a clock that the test turns.
 type running struct {
@@ -145,15 +131,15 @@ func TestAnErrorIsReportedAndTriedAgain(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(root, "landed"), []byte("2000000000000\n"), 0o600))
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		require.Contains(t, r.text.String(), `"level":"error"`)
-		require.Contains(t, r.text.String(), "not a directory")
+		require.Contains(t, r.String(), `"level":"error"`)
+		require.Contains(t, r.String(), "not a directory")
 		r.take()
 
 		require.NoError(t, os.Remove(blobs))
 		require.NoError(t, os.Mkdir(blobs, 0o755))
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		require.Contains(t, r.text.String(), `"level":"info"`)
+		require.Contains(t, r.String(), `"level":"info"`)
 	})
 }
 

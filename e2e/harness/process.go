@@ -1,48 +1,30 @@
 package harness
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"os/exec"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"registrycache/logger/logtest"
 )
 
 // Process is a started program whose output is kept.
 type Process struct {
 	cmd    *exec.Cmd
-	output *Output
+	output *logtest.Buffer
 	done   chan struct{}
-}
-
-// Output collects what a process writes, and may be read meanwhile.
-type Output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *Output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *Output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
 
 // StartProcess starts a program, and kills it at the end of the test should
 // it still run.
 func StartProcess(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
-	p := &Process{cmd: cmd, output: &Output{}, done: make(chan struct{})}
+	p := &Process{cmd: cmd, output: &logtest.Buffer{}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	// Without it Wait would wait for grandchildren that outlive the program
 	// and hold its output open, although their end is what a test is about.

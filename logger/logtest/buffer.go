@@ -19,7 +19,15 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.text.Write(p)
 }
 
-// String is all that was written until now.
+// Take is what was written since the last Take.
+func (b *Buffer) Take() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	defer b.text.Reset()
+	return b.text.String()
+}
+
+// String is all that was written until now, but for what was taken.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,12 +1,10 @@
 package pulls
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"registrycache/logger/accesslog"
+	"registrycache/logger/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -34,26 +33,7 @@ type entry struct {
 type site struct {
 	t *testing.T
 	*Log
-	out output
-}
-
-// output is what was written since the last take.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) take() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	defer o.buf.Reset()
-	return o.buf.String()
+	out logtest.Buffer
 }
 
 func newSite(t *testing.T) *site {
@@ -68,7 +48,7 @@ func (s *site) lines() []entry {
 	s.t.Helper()
 	synctest.Wait()
 	var all []entry
-	for text := range strings.Lines(s.out.take()) {
+	for text := range strings.Lines(s.out.Take()) {
 		var e entry
 		require.NoError(s.t, json.Unmarshal([]byte(text), &e), text)
 		require.Equal(s.t, "info", e.Level)
