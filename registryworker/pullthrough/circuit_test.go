@@ -129,30 +129,24 @@ func TestOneBrokenRepositoryDoesNotStopTheOthers(t *testing.T) {
 }
 
 func TestRefusedRequestIsNoFailureOfTheUpstream(t *testing.T) {
-	for name, err := range map[string]*upstream.Error{
-		"bad name":   {Kind: upstream.Invalid, Status: 400},
-		"not found":  {Kind: upstream.NotFound, Status: 404},
-		"denied":     {Kind: upstream.Denied, Status: 403},
-		"logged out": {Kind: upstream.Unauthorized, Status: 401},
+	for name, tt := range map[string]struct {
+		err     upstream.Error
+		failing float64
+	}{
+		"bad name":   {upstream.Error{Kind: upstream.Invalid, Status: 400}, 0},
+		"not found":  {upstream.Error{Kind: upstream.NotFound, Status: 404}, 0},
+		"denied":     {upstream.Error{Kind: upstream.Denied, Status: 403}, 0},
+		"logged out": {upstream.Error{Kind: upstream.Unauthorized, Status: 401}, 0},
+		"nonsense":   {upstream.Error{Kind: upstream.Invalid, Status: 200}, 1},
+		"no words":   {upstream.Error{Kind: upstream.Invalid}, 1},
+		"broken":     {upstream.Error{Kind: upstream.Unavailable, Status: 500}, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			b.up.failing(err, "resolve")
+			b.up.failing(&tt.err, "resolve")
 			require.Error(t, b.byTag("podman/hello", "latest").err)
-			assert.False(t, b.circuit.blocks(nil))
-			assert.Zero(t, testutil.ToFloat64(b.metrics.failing))
-		})
-	}
-	for name, err := range map[string]*upstream.Error{
-		"nonsense": {Kind: upstream.Invalid, Status: 200},
-		"no words": {Kind: upstream.Invalid},
-		"broken":   {Kind: upstream.Unavailable, Status: 500},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := newBench(t)
-			b.up.failing(err, "resolve")
-			require.Error(t, b.byTag("podman/hello", "latest").err)
-			assert.True(t, b.circuit.blocks(nil))
+			assert.Equal(t, tt.failing == 1, b.circuit.blocks(nil))
+			assert.Equal(t, tt.failing, testutil.ToFloat64(b.metrics.failing))
 		})
 	}
 }
